@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-2.0
+# Helpers for tests, to be sourced: TAP output, our modules, the gate, the
+# observer. gate.h offers the same to C programs.
+
+LIB_REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+# --- TAP -------------------------------------------------------------------
+# ksft_ok, ksft_not_ok and ksft_skip give one result; ksft_done ends the test.
+
+KSFT_RESULTS=0
+KSFT_FAILED=0
+
+ksft_ok() {
+	echo "ok $((++KSFT_RESULTS)) $*"
+}
+
+ksft_not_ok() {
+	((++KSFT_FAILED))
+	echo "not ok $((++KSFT_RESULTS)) $*"
+}
+
+ksft_skip() {
+	echo "ok $((++KSFT_RESULTS)) $1 # SKIP $2"
+}
+
+# ksft_test DESCRIPTION COMMAND...: ok if the command succeeds
+ksft_test() {
+	local description=$1
+	shift
+	if "$@"; then
+		ksft_ok "$description"
+	else
+		ksft_not_ok "$description"
+	fi
+}
+
+ksft_skip_all() {
+	echo "1..0 # SKIP $*"
+	exit 0
+}
+
+ksft_done() {
+	echo "1..$KSFT_RESULTS"
+	exit $((KSFT_FAILED > 0))
+}
+
+# --- modules ---------------------------------------------------------------
+
+# load_modules [NAME...]: default speculator xsync; also testsource
+load_modules() {
+	local name dir
+
+	[ $# -gt 0 ] || set -- speculator xsync
+	# insmod doesn't load what a module of ours depends on.
+	modprobe ext4 || return
+	for name; do
+		dir=$LIB_REPO/$name
+		[ -d "$dir" ] || dir=$LIB_REPO/selftests/$name
+		insmod "$dir/$name.ko" || return
+	done
+}
+
+# Unload those of our modules that are loaded.
+unload_modules() {
+	local name status=0
+
+	for name in testsource xsync speculator; do
+		if [ -d "/sys/module/$name" ]; then
+			rmmod "$name" || status=1
+		fi
+	done
+	return $status
+}
+
+# --- the gate --------------------------------------------------------------
+# An ext4 on a scratch disk below a device mapper target that can be shut: no
+# I/O reaches the disk, and nothing can become durable, until it is opened.
+
+GATE_DEV=/dev/mapper/gate
+GATE_MNT=/mnt/gate
+
+# There is no udevd in the guest: dmsetup has to make the nodes.
+export DM_DISABLE_UDEV=1
+
+# scratch_disk NAME: the device of a scratch disk (scratch0...), by its serial
+scratch_disk() {
+	local serial
+
+	for serial in /sys/block/vd*/serial; do
+		# virtio-blk: no newline at the end
+		if [ "$(cat "$serial")" = "$1" ]; then
+			basename "$(dirname "$serial")" | sed 's,^,/dev/,'
+			return
+		fi
+	done
+	return 1
+}
+
+# gate_setup xsync|plain [MOUNT_OPTIONS]: a new file system on $GATE_MNT
+gate_setup() {
+	local disk options
+
+	case $1 in
+	xsync) options=xsync${2:+,$2} ;;
+	plain) options=${2:-defaults} ;;
+	*) echo "gate_setup: xsync or plain?" >&2; return 2 ;;
+	esac
+	disk=$(scratch_disk scratch0) || return
+	modprobe -a dm_mod ext4 || return
+	dmsetup create gate \
+		--table "0 $(blockdev --getsz "$disk") linear $disk 0" || return
+	mkfs.ext4 -q -F -J size=128 \
+		-E lazy_itable_init=1,lazy_journal_init=1,nodiscard \
+		"$GATE_DEV" || return
+	mkdir -p "$GATE_MNT"
+	mount -t ext4 -o "$options" "$GATE_DEV" "$GATE_MNT" || return
+	# The shut gate holds reads up too: have the root directory, the bitmaps
+	# and the first inodes in memory, so that only what has to become
+	# durable can block. A test does the same for its own directories.
+	dd if=/dev/zero of="$GATE_MNT/warm" bs=4k count=1 status=none &&
+		rm "$GATE_MNT/warm" && sync -f "$GATE_MNT"
+}
+
+# Shut the gate. --nolockfs: don't freeze the file system, --noflush: don't
+# wait for what is queued.
+gate_suspend() {
+	dmsetup suspend --nolockfs --noflush gate
+}
+
+gate_resume() {
+	dmsetup resume gate
+}
+
+gate_teardown() {
+	gate_resume
+	if mountpoint -q "$GATE_MNT"; then
+		umount "$GATE_MNT" || return
+	fi
+	dmsetup remove --retry gate
+}
+
+# --- the observer ----------------------------------------------------------
+# What the host has received from us; CH is udp, tcp or serial. The log lasts
+# as long as the machine: look for texts that no other test sends.
+
+# observed CH PATTERN: has PATTERN (a grep regex) been seen up to now?
+observed() {
+	grep -aq -e "$2" "$XSYNC_OBS_LOG.$1"
+}
+
+# wait_observed CH PATTERN SECONDS
+wait_observed() {
+	local end=$((SECONDS + $3))
+
+	until observed "$1" "$2"; do
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.1
+	done
+}
+
+# not_observed_for CH PATTERN SECONDS
+not_observed_for() {
+	! wait_observed "$@"
+}

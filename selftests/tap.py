@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Find the tests, run one of them, count what its TAP output says."""
+
+import glob
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+
+SELFTESTS = os.path.dirname(os.path.realpath(__file__))
+REPO = os.path.dirname(SELFTESTS)
+DEFAULT_TIMEOUT = 120
+
+HEADER = re.compile(r"^(?:#|//|/\*)\s*vm:\s*(.*?)\s*(?:\*/)?$", re.MULTILINE)
+RESULT = re.compile(r"^(not )?ok\b")
+SKIP = re.compile(r"#\s*SKIP", re.IGNORECASE)
+PLAN = re.compile(r"^1\.\.(\d+)(.*)")
+
+
+class Test:
+    """A test and what the `vm:` line in its header asks for.
+
+    own         a machine of its own (the others share one)
+    host        no machine: runs on the host (and may boot machines itself)
+    timeout=S   bound in seconds for the whole file
+    expect=RE   kernel messages that are excused (repeatable)
+    and, with `own`: smp=N, mem=MIB, append=ARGS, icount
+    """
+
+    def __init__(self, path):
+        self.path = path
+        self.name = os.path.splitext(os.path.basename(path))[0]
+        self.kind = "shared"
+        self.timeout = DEFAULT_TIMEOUT
+        self.expect = []
+        self.vm_options = []
+        with open(path) as file:
+            header = HEADER.search(file.read(4096))
+        for word in shlex.split(header[1]) if header else []:
+            self.parse(word)
+
+    def parse(self, word):
+        key, _, value = word.partition("=")
+        if key in ("own", "host"):
+            self.kind = key
+        elif key == "timeout":
+            self.timeout = int(value)
+        elif key == "expect":
+            self.expect.append(value)
+        elif key in ("smp", "mem", "append"):
+            self.vm_options += [f"--{key}", value]
+        elif key == "icount":
+            self.vm_options.append("--icount")
+        else:
+            sys.exit(f"{self.path}: unknown word '{word}' in its vm: line")
+
+    @property
+    def program(self):
+        """What to execute: the script itself or the compiled program."""
+        if self.path.endswith(".c"):
+            return os.path.join(REPO, "build", "selftests", self.name)
+        return self.path
+
+
+def find_tests():
+    """All tests: C programs, and scripts which are executable."""
+    paths = glob.glob(os.path.join(SELFTESTS, "*.c"))
+    paths += [p for p in glob.glob(os.path.join(SELFTESTS, "*.sh"))
+              + glob.glob(os.path.join(SELFTESTS, "*.py"))
+              if os.access(p, os.X_OK)]
+    return [Test(path) for path in sorted(paths)]
+
+
+class Counts:
+    """What one test's output says; `notes` names every failure and skip."""
+
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+        self.planned = None
+        self.timed_out = False
+        self.notes = []
+
+    def fail(self, why):
+        self.failed += 1
+        self.notes.append(why)
+
+    def line(self, line):
+        if plan := PLAN.match(line):
+            self.planned = int(plan[1])
+            if self.planned == 0:
+                self.skipped += 1
+                self.notes.append(line)
+        elif result := RESULT.match(line):
+            if result[1]:
+                self.fail(line)
+            elif SKIP.search(line):
+                self.skipped += 1
+                self.notes.append(line)
+            else:
+                self.passed += 1
+
+    def finish(self, status):
+        """The program has ended: is what it printed all there should be?"""
+        results = self.passed + self.failed + self.skipped
+        if self.planned == 0:
+            return
+        if self.planned is None:
+            self.fail(f"no TAP plan, exit status {status}")
+        elif self.planned != results:
+            self.fail(f"{results} results of {self.planned} planned, "
+                      f"exit status {status}")
+        elif status and not self.failed:
+            self.fail(f"exit status {status} without a failed result")
+
+    def as_dict(self):
+        return {"passed": self.passed, "failed": self.failed,
+                "skipped": self.skipped, "notes": self.notes}
+
+
+def run_test(test, on_timeout=lambda: None):
+    """Run one test, show its output, return its Counts.
+
+    On timeout everything in the test's session is killed. A process the kernel
+    doesn't let die is left behind: the output is read by a thread that may
+    stay behind as well.
+    """
+    counts = Counts()
+    process = subprocess.Popen(
+        [test.program], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, start_new_session=True, text=True,
+        errors="replace")
+
+    def read_output():
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            counts.line(line.rstrip())
+
+    reader = threading.Thread(target=read_output, daemon=True)
+    reader.start()
+    try:
+        status = process.wait(test.timeout)
+    except subprocess.TimeoutExpired:
+        on_timeout()
+        os.killpg(process.pid, signal.SIGKILL)
+        # The output so far still counts; some of it may be on its way.
+        reader.join(2)
+        counts.timed_out = True
+        counts.fail(f"timeout after {test.timeout} s")
+        return counts
+    # A daemon left behind may hold the pipe open.
+    reader.join(2)
+    counts.finish(status)
+    return counts
