@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Wrapping functions of a running stock kernel.
+ *
+ * A hook replaces a function by a wrapper of the same prototype, which may call
+ * the original.  The way in is an ftrace direct call to a stub that drops the
+ * return address into the original and jumps to the wrapper: ten instructions.
+ * Where another direct user holds the function, ftrace's IPMODIFY is used: 45.
+ * The way to the original is a push and a ret behind its fentry, never an
+ * indirect branch: there is no endbr to land on, and with IBT an indirect call
+ * would be a #CP panic.  See Documentation/design.rst, "Hooks".
+ *
+ * Use:
+ *	DEFINE_HOOK(pipe_read, ssize_t, (struct kiocb *iocb, struct iov_iter *to),
+ *		    (iocb, to))
+ *	{
+ *		ssize_t n = hook_orig_pipe_read(iocb, to);
+ *		...
+ *		return n;
+ *	}
+ *
+ * A wrapper may sleep where the original may.  Every call is counted while it
+ * is inside the module's text, so that the module can wait for the last one to
+ * leave (speculator_hooks_drain()).
+ */
+#ifndef _SPECULATOR_HOOK_H
+#define _SPECULATOR_HOOK_H
+
+#include <linux/ftrace.h>
+#include <linux/linkage.h>
+#include <linux/module.h>
+#include <linux/objtool.h>
+#include <linux/percpu.h>
+
+/**
+ * enum spec_hook_way - how a hook is placed on this kernel
+ * @HOOK_OFF: not placed
+ * @HOOK_DIRECT: ftrace direct call
+ * @HOOK_IPMODIFY: ftrace callback that changes the instruction pointer
+ */
+enum spec_hook_way { HOOK_OFF, HOOK_DIRECT, HOOK_IPMODIFY };
+
+/**
+ * struct spec_hook - one wrapped function
+ * @name:	symbol of the function; must not be a compiler-made clone
+ * @stub:	where ftrace's direct call goes
+ * @wrapper:	the C wrapper, for IPMODIFY
+ * @target:	read by the "call the original" thunk: the byte behind the fentry
+ * @ip:		address of the fentry while placed
+ * @way:	how it is placed
+ * @ops:	ftrace's handle
+ */
+struct spec_hook {
+	const char *name;
+	void (*stub)(void);
+	void *wrapper;
+	unsigned long *target;
+	unsigned long ip;
+	enum spec_hook_way way;
+	struct ftrace_ops ops;
+};
+
+/* Calls inside this module's wrappers; summed over CPUs when unloading. */
+DECLARE_PER_CPU(long, hook_inflight);
+
+#define __HOOK_ASM(fn)							\
+	asm(".pushsection .text,\"ax\",@progbits\n"			\
+	    ".type hook_stub_" #fn ",@function\n"			\
+	    "hook_stub_" #fn ":\n"					\
+	    "	add $8,%rsp\n"						\
+	    "	jmp hook_entry_" #fn "\n"				\
+	    ".size hook_stub_" #fn ",.-hook_stub_" #fn "\n"		\
+	    ".type hook_orig_" #fn ",@function\n"			\
+	    "hook_orig_" #fn ":\n"					\
+	    "	push hook_target_" #fn "(%rip)\n"			\
+	    "	" ASM_RET						\
+	    ".size hook_orig_" #fn ",.-hook_orig_" #fn "\n"		\
+	    ".popsection\n");						\
+	STACK_FRAME_NON_STANDARD(hook_stub_##fn);			\
+	STACK_FRAME_NON_STANDARD(hook_orig_##fn)
+
+#define __HOOK_DECLARE(fn, ret, proto)					\
+	ret hook_orig_##fn proto;					\
+	ret hook_entry_##fn proto;					\
+	void hook_stub_##fn(void);					\
+	extern unsigned long hook_target_##fn;				\
+	unsigned long hook_target_##fn __used;				\
+	static __always_inline ret hook_body_##fn proto;		\
+	static struct spec_hook hook_##fn = {				\
+		.name = #fn, .stub = hook_stub_##fn,			\
+		.wrapper = hook_entry_##fn,				\
+		.target = &hook_target_##fn,				\
+	};								\
+	__HOOK_ASM(fn)
+
+/* A wrapper of a function that returns a value. */
+#define DEFINE_HOOK(fn, ret, proto, args)				\
+	__HOOK_DECLARE(fn, ret, proto);					\
+	__used ret hook_entry_##fn proto				\
+	{								\
+		ret __r;						\
+		this_cpu_inc(hook_inflight);				\
+		__r = hook_body_##fn args;				\
+		this_cpu_dec(hook_inflight);				\
+		return __r;						\
+	}								\
+	static __always_inline ret hook_body_##fn proto
+
+/* The same for a function that returns nothing. */
+#define DEFINE_HOOK_VOID(fn, proto, args)				\
+	__HOOK_DECLARE(fn, void, proto);				\
+	__used void hook_entry_##fn proto				\
+	{								\
+		this_cpu_inc(hook_inflight);				\
+		hook_body_##fn args;					\
+		this_cpu_dec(hook_inflight);				\
+	}								\
+	static __always_inline void hook_body_##fn proto
+
+/*
+ * A wrapper that only looks before: the body returns void and the original is
+ * entered by a jump, so that a task asleep in it is not on the wrapper's stack.
+ */
+#define DEFINE_HOOK_BEFORE(fn, ret, proto, args)			\
+	__HOOK_DECLARE(fn, ret, proto);					\
+	static __always_inline void hook_before_##fn proto;		\
+	static __always_inline ret hook_body_##fn proto			\
+	{								\
+		return hook_orig_##fn args;				\
+	}								\
+	__used ret hook_entry_##fn proto				\
+	{								\
+		this_cpu_inc(hook_inflight);				\
+		hook_before_##fn args;					\
+		this_cpu_dec(hook_inflight);				\
+		return hook_body_##fn args;				\
+	}								\
+	static __always_inline void hook_before_##fn proto
+
+/* The same for a function that returns nothing, or never returns. */
+#define DEFINE_HOOK_BEFORE_VOID(fn, proto, args)			\
+	__HOOK_DECLARE(fn, void, proto);				\
+	static __always_inline void hook_body_##fn proto		\
+	{								\
+		hook_orig_##fn args;					\
+	}								\
+	static __always_inline void hook_before_##fn proto;		\
+	__used void hook_entry_##fn proto				\
+	{								\
+		this_cpu_inc(hook_inflight);				\
+		hook_before_##fn args;					\
+		this_cpu_dec(hook_inflight);				\
+		hook_body_##fn args;					\
+	}								\
+	static __always_inline void hook_before_##fn proto
+
+/*
+ * A wrapper that may refuse: the body returns 0 to go on, or the value the
+ * caller gets instead (only for functions that return int).
+ */
+#define DEFINE_HOOK_GATE(fn, proto, args)				\
+	__HOOK_DECLARE(fn, int, proto);					\
+	static __always_inline int hook_gate_##fn proto;		\
+	static __always_inline int hook_body_##fn proto			\
+	{								\
+		return hook_orig_##fn args;				\
+	}								\
+	__used int hook_entry_##fn proto				\
+	{								\
+		int __r;						\
+		this_cpu_inc(hook_inflight);				\
+		__r = hook_gate_##fn args;				\
+		this_cpu_dec(hook_inflight);				\
+		return __r ? __r : hook_body_##fn args;			\
+	}								\
+	static __always_inline int hook_gate_##fn proto
+
+unsigned long speculator_symbol(const char *name);
+int speculator_hooks_install(struct spec_hook *const *hooks, int n,
+			     char *why, size_t why_len);
+void speculator_hooks_remove(struct spec_hook *const *hooks, int n);
+void speculator_hooks_drain(struct module *module, long __percpu *inflight);
+
+#endif /* _SPECULATOR_HOOK_H */

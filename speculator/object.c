@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The table from a pointer to what it depends on; see object.h. */
+
+#include <linux/rculist.h>
+#include <linux/sched/mm.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include "object.h"
+#include "source.h"
+#include "stats.h"
+#include "trace.h"
+
+/**
+ * struct spec_entry - one key and its dependency
+ * @node:	in its bucket; RCU for readers, the bucket's lock for writers
+ * @key:	the pointer, compared only
+ * @ch:		the channel that made the entry, for statistics
+ * @dep:	raised under the bucket's lock, read without
+ * @rcu:	frees the entry
+ */
+struct spec_entry {
+	struct hlist_node node;
+	const void *key;
+	enum spec_channel_id ch;
+	struct spec_dep dep;
+	struct rcu_head rcu;
+};
+
+struct hlist_head spec_buckets[1 << SPEC_BUCKET_BITS];
+struct spec_dep spec_everyone;
+struct spec_marks spec_marks;
+
+/*
+ * Bucket locks are the innermost locks of all: they are taken under the siglock
+ * (with interrupts off), socket locks, and in softirq.  Nothing is taken under
+ * one.  Two are never held together.
+ */
+#define LOCK_BITS 8
+static raw_spinlock_t bucket_locks[1 << LOCK_BITS];
+static DEFINE_RAW_SPINLOCK(everyone_lock);
+static struct kmem_cache *entry_cache;
+static atomic_t nr_entries;
+
+/* The user can spend this much memory on dependencies; beyond it all wait. */
+static unsigned int max_objects = 1 << 18;
+module_param(max_objects, uint, 0644);
+MODULE_PARM_DESC(max_objects, "entries of the dependency table; beyond it new dependencies are shared by all (default 262144)");
+
+static struct spec_entry *find(unsigned int bucket, const void *key)
+{
+	struct spec_entry *e;
+
+	hlist_for_each_entry_rcu(e, &spec_buckets[bucket], node,
+				 lockdep_is_held(&bucket_locks[bucket &
+						 ((1 << LOCK_BITS) - 1)]))
+		if (e->key == key)
+			return e;
+	return NULL;
+}
+
+/* Copy the components of @from in @mask into the empty or used @out. */
+static u32 collect(struct spec_dep *out, u32 have, const struct spec_dep *from,
+		   u32 mask)
+{
+	if (!have)
+		out->mask = 0;
+	spec_dep_merge(out, have, from, mask);
+	return have | mask;
+}
+
+/**
+ * spec_read - what a key still waits for
+ * @key: any key
+ * @out: receives the pending components; untouched when there are none
+ *
+ * Context: any. Lock-free.
+ * Return: the mask of sources in @out, 0 when nothing is pending.
+ */
+u32 spec_read(const void *key, struct spec_dep *out)
+{
+	u32 have = 0, mask;
+	struct spec_entry *e;
+
+	rcu_read_lock();
+	e = find(hash_ptr(key, SPEC_BUCKET_BITS), key);
+	if (e) {
+		mask = spec_dep_pending(&e->dep, &spec_marks);
+		if (mask)
+			have = collect(out, 0, &e->dep, mask);
+	}
+	rcu_read_unlock();
+	if (unlikely(READ_ONCE(spec_everyone.mask))) {
+		mask = spec_dep_pending(&spec_everyone, &spec_marks);
+		if (mask)
+			have = collect(out, have, &spec_everyone, mask);
+	}
+	return have;
+}
+
+static void merge_everyone(const struct spec_dep *dep, u32 mask)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&everyone_lock, flags);
+	spec_dep_merge(&spec_everyone,
+		       spec_dep_pending(&spec_everyone, &spec_marks), dep, mask);
+	raw_spin_unlock_irqrestore(&everyone_lock, flags);
+	/* Many wait for this one: do not let them wait for the timer. */
+	spec_request_commit(dep, mask);
+}
+
+/**
+ * spec_merge - make a key depend on @dep
+ * @key: any key
+ * @ch: the channel, for statistics
+ * @dep: what to depend on
+ * @mask: the components of @dep that count
+ *
+ * The way of a repeated call is a lookup and a compare. Never fails: without
+ * memory the dependency becomes everybody's.
+ *
+ * Context: any, interrupts off included.
+ * Return: whether the key depended on less before.
+ */
+bool spec_merge(const void *key, enum spec_channel_id ch,
+		const struct spec_dep *dep, u32 mask)
+{
+	unsigned int bucket = hash_ptr(key, SPEC_BUCKET_BITS);
+	raw_spinlock_t *lock = &bucket_locks[bucket & ((1 << LOCK_BITS) - 1)];
+	struct spec_entry *e, *new = NULL;
+	unsigned long flags;
+	bool covered;
+
+	rcu_read_lock();
+	e = find(bucket, key);
+	/*
+	 * An entry that covers something pending cannot be swept before that
+	 * has been released, and then it no longer matters.
+	 */
+	covered = e && spec_dep_covers(&e->dep, dep, mask);
+	rcu_read_unlock();
+	if (covered)
+		return false;
+	if (!e) {
+		if (atomic_read(&nr_entries) < READ_ONCE(max_objects))
+			new = kmem_cache_alloc(entry_cache,
+					       GFP_ATOMIC | __GFP_NOWARN);
+		if (!new) {
+			merge_everyone(dep, mask);
+			return true;
+		}
+	}
+
+	raw_spin_lock_irqsave(lock, flags);
+	e = find(bucket, key);
+	if (e) {
+		spec_dep_merge(&e->dep, spec_dep_pending(&e->dep, &spec_marks),
+			       dep, mask);
+	} else if (new) {
+		new->key = key;
+		new->ch = ch;
+		new->dep.mask = 0;
+		spec_dep_merge(&new->dep, 0, dep, mask);
+		hlist_add_head_rcu(&new->node, &spec_buckets[bucket]);
+		atomic_inc(&nr_entries);
+		e = new;
+		new = NULL;
+	}
+	raw_spin_unlock_irqrestore(lock, flags);
+
+	if (new)
+		kmem_cache_free(entry_cache, new);
+	if (!e)			/* swept between the look and the lock */
+		merge_everyone(dep, mask);
+	return true;
+}
+
+/* Slow halves of the inlines in object.h. */
+void __spec_pass(const void *from, const void *to, enum spec_channel_id ch)
+{
+	struct spec_dep dep;
+	u32 mask = spec_read(from, &dep);
+
+	if (!mask || from == to)
+		return;
+	spec_merge(to, ch, &dep, mask);
+	spec_count(puts, ch);
+	trace_put(from, to, ch, mask);
+}
+
+void __spec_put(const void *key, enum spec_channel_id ch)
+{
+	__spec_pass(spec_self(), key, ch);
+}
+
+void __spec_take(const void *key, enum spec_channel_id ch)
+{
+	const void *self = spec_self();
+	struct spec_dep dep;
+	u32 mask;
+
+	if (!self)
+		return;
+	mask = spec_read(key, &dep);
+	if (!mask)
+		return;
+	spec_merge(self, ch, &dep, mask);
+	spec_count(takes, ch);
+	trace_take(key, self, ch, mask);
+}
+
+static void free_entry(struct rcu_head *rcu)
+{
+	kmem_cache_free(entry_cache, container_of(rcu, struct spec_entry, rcu));
+}
+
+/* Caller holds the lock of the entry's bucket. */
+static void drop_entry(struct spec_entry *e)
+{
+	hlist_del_rcu(&e->node);
+	atomic_dec(&nr_entries);
+	call_rcu(&e->rcu, free_entry);
+}
+
+/**
+ * spec_forget - the object of a key has gone and its address will be reused
+ * @key: any key
+ *
+ * Only an optimisation, except after a journal failure, when entries no longer
+ * die by themselves (flow/process.c uses it for a process that exits).
+ *
+ * Context: any.
+ */
+void spec_forget(const void *key)
+{
+	unsigned int bucket = hash_ptr(key, SPEC_BUCKET_BITS);
+	raw_spinlock_t *lock = &bucket_locks[bucket & ((1 << LOCK_BITS) - 1)];
+	struct spec_entry *e;
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(lock, flags);
+	e = find(bucket, key);
+	if (e)
+		drop_entry(e);
+	raw_spin_unlock_irqrestore(lock, flags);
+}
+
+/**
+ * spec_sweep - forget what has been released
+ * @drop: sources that are gone: their components go too
+ *
+ * Context: process; may sleep.
+ */
+void spec_sweep(u32 drop)
+{
+	unsigned int bucket;
+
+	for (bucket = 0; bucket < ARRAY_SIZE(spec_buckets); bucket++) {
+		raw_spinlock_t *lock =
+			&bucket_locks[bucket & ((1 << LOCK_BITS) - 1)];
+		struct hlist_node *tmp;
+		struct spec_entry *e;
+
+		if (hlist_empty(&spec_buckets[bucket]))
+			continue;
+		raw_spin_lock_irq(lock);
+		hlist_for_each_entry_safe(e, tmp, &spec_buckets[bucket], node) {
+			WRITE_ONCE(e->dep.mask, e->dep.mask & ~drop);
+			if (!spec_dep_pending(&e->dep, &spec_marks))
+				drop_entry(e);
+		}
+		raw_spin_unlock_irq(lock);
+		cond_resched();
+	}
+	raw_spin_lock_irq(&everyone_lock);
+	WRITE_ONCE(spec_everyone.mask,
+		   spec_dep_pending(&spec_everyone, &spec_marks) & ~drop);
+	raw_spin_unlock_irq(&everyone_lock);
+}
+
+/**
+ * spec_object_show - debugfs "objects": entries per channel that made them
+ * @m: seq_file
+ *
+ * Context: process.
+ */
+void spec_object_show(struct seq_file *m)
+{
+	unsigned int count[SPEC_CH_NR] = {}, bucket, i;
+	struct spec_entry *e;
+
+	rcu_read_lock();
+	for (bucket = 0; bucket < ARRAY_SIZE(spec_buckets); bucket++)
+		hlist_for_each_entry_rcu(e, &spec_buckets[bucket], node)
+			count[e->ch]++;
+	rcu_read_unlock();
+	seq_puts(m, "made_by entries\n");
+	for (i = 0; i < SPEC_CH_NR; i++)
+		seq_printf(m, "%s %u\n", spec_channel_names[i], count[i]);
+	seq_printf(m, "all %d\n", atomic_read(&nr_entries));
+	seq_printf(m, "limit %u\n", READ_ONCE(max_objects));
+	seq_printf(m, "shared_by_all 0x%x\n",
+		   spec_dep_pending(&spec_everyone, &spec_marks));
+}
+
+/**
+ * spec_object_init - make the table
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int spec_object_init(void)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(bucket_locks); i++)
+		raw_spin_lock_init(&bucket_locks[i]);
+	entry_cache = KMEM_CACHE(spec_entry, 0);
+	return entry_cache ? 0 : -ENOMEM;
+}
+
+/**
+ * spec_object_exit - empty and free the table
+ *
+ * No source is registered any more, so a sweep takes everything.
+ */
+void spec_object_exit(void)
+{
+	spec_sweep(~0U);
+	rcu_barrier();
+	kmem_cache_destroy(entry_cache);
+}

@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Counters per channel, what is held and its limit, and debugfs speculator/.
+ *
+ * Held output is memory that a program can make us allocate, so there is one
+ * limit in bytes for all of it.  Who holds output asks spec_held_charge() first
+ * and tells spec_held_uncharge() in the end; both also count and trace, so that
+ * what debugfs, xsyncstat and the tracepoints show is the same thing.
+ */
+
+#include <linux/debugfs.h>
+#include <linux/math64.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/seq_file.h>
+#include <linux/wait.h>
+#include "main.h"
+#include "object.h"
+#include "source.h"
+#include "stats.h"
+#include "trace.h"
+
+#define HELD_LIMIT_DEFAULT	(64UL << 20)
+#define HELD_LIMIT_MIN		PAGE_SIZE
+
+/* In the order of the enum, which is made from the same list. */
+#define X(id, name) name,
+const char *const spec_channel_names[SPEC_CH_NR] = { SPEC_CHANNELS(X) };
+#undef X
+
+DEFINE_PER_CPU(struct spec_stats, spec_stats);
+struct dentry *spec_debugfs;
+
+/**
+ * struct histogram - how often something took how long
+ * @count:	bucket i: times of at least 2^(i-1) and below 2^i microseconds;
+ *		the last one: all that took longer
+ * @usecs:	their sum
+ *
+ * Updated when an item is released or a wait ends, which is as rare as a commit
+ * makes it: no need for a copy per CPU.
+ */
+struct histogram {
+	atomic64_t count[SPEC_HIST];
+	atomic64_t usecs;
+};
+
+/**
+ * struct held - what a channel holds now, and how long it held what went out
+ * @items:	packets, bytes queued by one call, whatever the channel holds
+ * @bytes:	their size
+ * @time:	from the hold to the release; what was dropped isn't in it
+ */
+struct held {
+	atomic64_t items;
+	atomic64_t bytes;
+	struct histogram time;
+};
+
+static struct held held[SPEC_CH_NR];
+static struct histogram waited[SPEC_CH_NR];
+
+static atomic64_t held_total;		/* sum of held[].bytes */
+static atomic64_t held_refused;		/* charges that didn't fit */
+static bool held_full;			/* somebody sleeps until there is room */
+static unsigned long held_limit = HELD_LIMIT_DEFAULT;
+
+/*
+ * Once the limit was reached, writers go on when an eighth of it is free, so
+ * that they don't wake for every item.
+ */
+static u64 low_water(u64 limit)
+{
+	return limit - limit / 8;
+}
+
+static bool has_room(void)
+{
+	return atomic64_read(&held_total) <= low_water(READ_ONCE(held_limit));
+}
+
+static int held_limit_set(const char *val, const struct kernel_param *kp)
+{
+	unsigned long limit, max = (totalram_pages() << PAGE_SHIFT) / 2;
+	int err = kstrtoul(val, 0, &limit);
+
+	if (err)
+		return err;
+	if (limit < HELD_LIMIT_MIN || limit > max) {
+		pr_err("%s: held_limit=%lu: must be %lu to %lu bytes (half of the memory)\n",
+		       KBUILD_MODNAME, limit, HELD_LIMIT_MIN, max);
+		return -EINVAL;
+	}
+	WRITE_ONCE(held_limit, limit);
+	/* There may be room now. */
+	wake_up_all(&spec_released_wq);
+	return 0;
+}
+
+static const struct kernel_param_ops held_limit_ops = {
+	.set = held_limit_set,
+	.get = param_get_ulong,
+};
+module_param_cb(held_limit, &held_limit_ops, &held_limit, 0644);
+MODULE_PARM_DESC(held_limit, "bytes of output held in all, writers sleep beyond (default 67108864)");
+
+static void histogram_add(struct histogram *h, u64 usecs)
+{
+	unsigned int i = min_t(unsigned int, fls64(usecs), SPEC_HIST - 1);
+
+	atomic64_inc(&h->count[i]);
+	atomic64_add(usecs, &h->usecs);
+}
+
+static u64 usecs_since(ktime_t since)
+{
+	return max_t(s64, ktime_us_delta(ktime_get(), since), 0);
+}
+
+/**
+ * spec_held_room - may more output be held?
+ * @ch: the channel that wants to know
+ *
+ * The condition on which a writer that was refused sleeps: it is woken on
+ * spec_released_wq when there is room again.  When this is true, a charge of
+ * any size succeeds, unless somebody else was faster.
+ *
+ * Context: any.
+ */
+bool spec_held_room(enum spec_channel_id ch)
+{
+	if (likely(has_room()))
+		return true;
+	WRITE_ONCE(held_full, true);
+	/* Pairs with the full barrier of the subtraction in uncharge. */
+	smp_mb();
+	return has_room();
+}
+
+/* Take @bytes of the limit.  A racing writer may be refused, none gets extra. */
+static bool reserve(size_t bytes, bool force)
+{
+	u64 limit = READ_ONCE(held_limit);
+	s64 old = atomic64_read(&held_total);
+
+	do {
+		/*
+		 * An item larger than the free eighth would otherwise be
+		 * refused whenever it tried, though there is room.
+		 */
+		if (!force && old + bytes > limit && old > low_water(limit))
+			return false;
+	} while (!atomic64_try_cmpxchg(&held_total, &old, old + bytes));
+	return true;
+}
+
+/**
+ * spec_held_charge - an item of output is going to be held
+ * @ch: the channel that holds it
+ * @bytes: its size
+ * @force: the caller cannot wait nor refuse (it counts all the same)
+ *
+ * Counts the hold and fires the tracepoint; so the caller does neither.
+ *
+ * Context: any.
+ * Return: false when the limit would be passed: the writer must sleep for
+ *	spec_held_room() or get EAGAIN.  It may be passed by one item which is
+ *	larger than an eighth of the limit, and by what is forced.
+ */
+bool spec_held_charge(enum spec_channel_id ch, size_t bytes, bool force)
+{
+	if (!reserve(bytes, force)) {
+		atomic64_inc(&held_refused);
+		return false;
+	}
+	atomic64_inc(&held[ch].items);
+	atomic64_add(bytes, &held[ch].bytes);
+	spec_count(holds, ch);
+	trace_hold(ch, NULL, bytes, 0);
+	return true;
+}
+
+/**
+ * spec_held_uncharge - an item of output is no longer held
+ * @ch: the channel that held it
+ * @bytes: its size, as charged
+ * @since: when it was charged
+ * @dropped: it was thrown away, since it never became durable
+ *
+ * Counts and fires the tracepoint, release or drop.
+ *
+ * Context: any.
+ */
+void spec_held_uncharge(enum spec_channel_id ch, size_t bytes, ktime_t since,
+			bool dropped)
+{
+	u64 usecs = usecs_since(since);
+
+	atomic64_dec(&held[ch].items);
+	atomic64_sub(bytes, &held[ch].bytes);
+	if (dropped) {
+		spec_count(drops, ch);
+		trace_drop(ch, NULL, bytes, usecs);
+	} else {
+		histogram_add(&held[ch].time, usecs);
+		trace_release(ch, NULL, bytes, usecs);
+	}
+
+	/* A full barrier: the total first, then look who sleeps. */
+	if (atomic64_sub_return(bytes, &held_total) <=
+	    low_water(READ_ONCE(held_limit)) && READ_ONCE(held_full)) {
+		WRITE_ONCE(held_full, false);
+		wake_up_all(&spec_released_wq);
+	}
+}
+
+/**
+ * spec_waited - a call has waited for a commit
+ * @ch: the channel because of which it did
+ * @since: when it began
+ *
+ * Context: any.
+ */
+void spec_waited(enum spec_channel_id ch, ktime_t since)
+{
+	spec_count(waits, ch);
+	histogram_add(&waited[ch], usecs_since(since));
+}
+
+static void add_stats(struct spec_stats *sum, const struct spec_stats *s)
+{
+	int ch;
+
+	for (ch = 0; ch < SPEC_CH_NR; ch++) {
+		sum->puts[ch] += READ_ONCE(s->puts[ch]);
+		sum->takes[ch] += READ_ONCE(s->takes[ch]);
+		sum->holds[ch] += READ_ONCE(s->holds[ch]);
+		sum->waits[ch] += READ_ONCE(s->waits[ch]);
+		sum->drops[ch] += READ_ONCE(s->drops[ch]);
+	}
+}
+
+static int channels_show(struct seq_file *m, void *unused)
+{
+	struct spec_stats *sum = kzalloc(sizeof(*sum), GFP_KERNEL);
+	int cpu, ch;
+
+	if (!sum)
+		return -ENOMEM;
+	for_each_possible_cpu(cpu)
+		add_stats(sum, per_cpu_ptr(&spec_stats, cpu));
+
+	seq_puts(m, "channel puts takes holds waits drops held_items held_bytes\n");
+	for (ch = 0; ch < SPEC_CH_NR; ch++)
+		seq_printf(m, "%s %llu %llu %llu %llu %llu %lld %lld\n",
+			   spec_channel_names[ch], sum->puts[ch],
+			   sum->takes[ch], sum->holds[ch], sum->waits[ch],
+			   sum->drops[ch], atomic64_read(&held[ch].items),
+			   atomic64_read(&held[ch].bytes));
+	kfree(sum);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(channels);
+
+/* A column is named by the microseconds that its times are below. */
+static void histogram_header(struct seq_file *m)
+{
+	int i;
+
+	seq_puts(m, "channel count mean_us");
+	for (i = 0; i < SPEC_HIST - 1; i++)
+		seq_printf(m, " %u", 1U << i);
+	seq_puts(m, " more\n");
+}
+
+static void histogram_row(struct seq_file *m, int ch, const struct histogram *h)
+{
+	u64 count[SPEC_HIST], all = 0;
+	int i;
+
+	for (i = 0; i < SPEC_HIST; i++) {
+		count[i] = atomic64_read(&h->count[i]);
+		all += count[i];
+	}
+	seq_printf(m, "%s %llu %llu", spec_channel_names[ch], all,
+		   all ? div64_u64(atomic64_read(&h->usecs), all) : 0);
+	for (i = 0; i < SPEC_HIST; i++)
+		seq_printf(m, " %llu", count[i]);
+	seq_putc(m, '\n');
+}
+
+static int held_show(struct seq_file *m, void *unused)
+{
+	int ch;
+
+	histogram_header(m);
+	for (ch = 0; ch < SPEC_CH_NR; ch++)
+		histogram_row(m, ch, &held[ch].time);
+	seq_putc(m, '\n');
+	spec_channels_show(m);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(held);
+
+static int waits_show(struct seq_file *m, void *unused)
+{
+	int ch;
+
+	histogram_header(m);
+	for (ch = 0; ch < SPEC_CH_NR; ch++)
+		histogram_row(m, ch, &waited[ch]);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(waits);
+
+static int limit_show(struct seq_file *m, void *unused)
+{
+	seq_puts(m, "held_bytes held_limit refused\n");
+	seq_printf(m, "%lld %lu %lld\n", atomic64_read(&held_total),
+		   READ_ONCE(held_limit), atomic64_read(&held_refused));
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(limit);
+
+static int sources_show(struct seq_file *m, void *unused)
+{
+	spec_source_show(m);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(sources);
+
+static int objects_show(struct seq_file *m, void *unused)
+{
+	spec_object_show(m);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(objects);
+
+static int hooks_show(struct seq_file *m, void *unused)
+{
+	spec_hooks_show(m);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(hooks);
+
+/**
+ * spec_stats_init - make debugfs speculator/
+ *
+ * Nothing depends on it: a kernel without debugfs, or one that is locked down,
+ * tracks dependencies all the same.
+ *
+ * Return: 0.
+ */
+int spec_stats_init(void)
+{
+	struct dentry *dir = debugfs_create_dir("speculator", NULL);
+
+	debugfs_create_file("sources", 0400, dir, NULL, &sources_fops);
+	debugfs_create_file("objects", 0400, dir, NULL, &objects_fops);
+	debugfs_create_file("channels", 0400, dir, NULL, &channels_fops);
+	debugfs_create_file("held", 0400, dir, NULL, &held_fops);
+	debugfs_create_file("waits", 0400, dir, NULL, &waits_fops);
+	debugfs_create_file("limit", 0400, dir, NULL, &limit_fops);
+	debugfs_create_file("hooks", 0400, dir, NULL, &hooks_fops);
+	spec_debugfs = dir;
+	return 0;
+}
+
+/**
+ * spec_stats_exit - remove debugfs speculator/
+ */
+void spec_stats_exit(void)
+{
+	debugfs_remove(spec_debugfs);
+}
