@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Files: data, attributes, locks.  The inode carries the dependency.
+ *
+ * On the mount of a source the writing side is the source's own
+ * (speculator_taint(), speculator_taint_inode()); on other local file systems
+ * every modification by a dependent process is put on the inode.  The reading
+ * side is the same for all.
+ */
+
+#include <linux/blkdev.h>
+#include <linux/magic.h>
+#include <linux/mm.h>
+#include <linux/uio.h>
+#include "../../compat/fs.h"
+#include "../object.h"
+#include "../source.h"
+#include "file.h"
+
+#define XFS_SUPER_MAGIC_LOCAL	0x58465342	/* fs/xfs keeps it private */
+
+/**
+ * spec_place - where a modification of a file system ends up
+ * @sb: any super block
+ *
+ * The list is of what is known to stay in this machine; anything else is
+ * foreign, so that an unknown file system makes a process wait.
+ *
+ * Context: any.
+ */
+enum spec_place spec_place(const struct super_block *sb)
+{
+	bool source;
+
+	rcu_read_lock();
+	source = spec_source_of_sb(sb);
+	rcu_read_unlock();
+	if (source)
+		return SPEC_PLACE_SOURCE;
+	switch (sb->s_magic) {
+	case TMPFS_MAGIC:
+	case RAMFS_MAGIC:
+	case HUGETLBFS_MAGIC:
+	case EXT4_SUPER_MAGIC:
+	case BTRFS_SUPER_MAGIC:
+	case F2FS_SUPER_MAGIC:
+	case XFS_SUPER_MAGIC_LOCAL:
+	case MSDOS_SUPER_MAGIC:
+	case EXFAT_SUPER_MAGIC:
+	case OVERLAYFS_SUPER_MAGIC:
+	case PIPEFS_MAGIC:
+	case SOCKFS_MAGIC:
+		return SPEC_PLACE_LOCAL;
+	}
+	return SPEC_PLACE_FOREIGN;
+}
+
+/**
+ * spec_put_inode - the running process is about to change an inode
+ * @inode: of a local file system that is no source's
+ *
+ * Context: any; locks may be held.
+ */
+void spec_put_inode(struct inode *inode)
+{
+	spec_put(inode, SPEC_CH_FILE);
+}
+
+/**
+ * spec_modify - a process with dependencies is about to modify a file system
+ * @sb: which
+ * @ch: for statistics
+ *
+ * On a source it must first be rid of what it owes to other sources: commits of
+ * two file systems have no order (paper section 2.4).
+ *
+ * Context: process, no file-system lock held, may sleep.
+ * Return: 0 to go on, or the error of spec_wait().
+ */
+int spec_modify(struct super_block *sb, enum spec_channel_id ch)
+{
+	struct speculator_source *source;
+	struct spec_dep dep;
+	u32 mask = spec_self_pending(&dep);
+
+	if (!mask)
+		return 0;
+	switch (spec_place(sb)) {
+	case SPEC_PLACE_LOCAL:
+		return 0;
+	case SPEC_PLACE_SOURCE:
+		rcu_read_lock();
+		source = spec_source_of_sb(sb);
+		if (source)
+			mask &= ~(1U << source->slot);
+		rcu_read_unlock();
+		dep.mask = mask;
+		return mask ? spec_wait(&dep, SPEC_CH_FILE, SPEC_WAIT_KILLABLE) : 0;
+	default:
+		return spec_wait(&dep, ch, SPEC_WAIT_KILLABLE);
+	}
+}
+
+/* A raw read of the disk below a source sees what is only in its page cache. */
+static void take_blkdev(struct inode *inode)
+{
+	u32 left = READ_ONCE(spec_marks.live);
+
+	rcu_read_lock();
+	while (left) {
+		struct speculator_source *source =
+			spec_source_of_slot(__builtin_ctz(left));
+
+		left &= left - 1;
+		if (source && source->sb && source->sb->s_dev == inode->i_rdev)
+			spec_take_source(source, SPEC_CH_FILE);
+	}
+	rcu_read_unlock();
+}
+
+static __always_inline void take_mapping(struct address_space *mapping)
+{
+	struct inode *inode = mapping->host;
+
+	spec_take_inode(inode);
+	if (unlikely(S_ISBLK(inode->i_mode)))
+		take_blkdev(inode);
+}
+
+DEFINE_HOOK(filemap_read, ssize_t,
+	    (struct kiocb *iocb, struct iov_iter *iter, ssize_t already_read),
+	    (iocb, iter, already_read))
+{
+	struct address_space *mapping = iocb->ki_filp->f_mapping;
+	ssize_t n = hook_orig_filemap_read(iocb, iter, already_read);
+
+	take_mapping(mapping);
+	return n;
+}
+
+DEFINE_HOOK(shmem_file_read_iter, ssize_t,
+	    (struct kiocb *iocb, struct iov_iter *to), (iocb, to))
+{
+	struct inode *inode = file_inode(iocb->ki_filp);
+	ssize_t n = hook_orig_shmem_file_read_iter(iocb, to);
+
+	spec_take_inode(inode);
+	return n;
+}
+
+struct iomap_ops;
+struct iomap_dio_ops;
+
+DEFINE_HOOK(iomap_dio_rw, ssize_t,
+	    (struct kiocb *iocb, struct iov_iter *iter,
+	     const struct iomap_ops *ops, const struct iomap_dio_ops *dops,
+	     unsigned int dio_flags, void *private, size_t done_before),
+	    (iocb, iter, ops, dops, dio_flags, private, done_before))
+{
+	/* An asynchronous read frees the iocb; the file it may have closed. */
+	struct inode *inode = file_inode(iocb->ki_filp);
+	ssize_t n = hook_orig_iomap_dio_rw(iocb, iter, ops, dops, dio_flags,
+					   private, done_before);
+
+	spec_take(inode, SPEC_CH_FILE);
+	return n;
+}
+
+DEFINE_HOOK(iterate_dir, int, (struct file *file, struct dir_context *ctx),
+	    (file, ctx))
+{
+	int err = hook_orig_iterate_dir(file, ctx);
+
+	spec_take_inode(file_inode(file));
+	return err;
+}
+
+DEFINE_HOOK(vfs_getattr_nosec, int,
+	    (const struct path *path, struct kstat *stat, u32 request_mask,
+	     unsigned int query_flags),
+	    (path, stat, request_mask, query_flags))
+{
+	int err = hook_orig_vfs_getattr_nosec(path, stat, request_mask,
+					      query_flags);
+
+	spec_take_inode(d_backing_inode(path->dentry));
+	return err;
+}
+
+/* Also called in an RCU walk: the inode stays, and nothing here sleeps. */
+DEFINE_HOOK(inode_permission, int,
+	    (compat_idmap *idmap, struct inode *inode, int mask),
+	    (idmap, inode, mask))
+{
+	int err = hook_orig_inode_permission(idmap, inode, mask);
+
+	spec_take_inode(inode);
+	return err;
+}
+
+DEFINE_HOOK(vfs_getxattr, ssize_t,
+	    (compat_idmap *idmap, struct dentry *dentry, const char *name,
+	     void *value, size_t size),
+	    (idmap, dentry, name, value, size))
+{
+	ssize_t n = hook_orig_vfs_getxattr(idmap, dentry, name, value, size);
+
+	spec_take_inode(d_backing_inode(dentry));
+	return n;
+}
+
+DEFINE_HOOK(vfs_listxattr, ssize_t,
+	    (struct dentry *dentry, char *list, size_t size),
+	    (dentry, list, size))
+{
+	ssize_t n = hook_orig_vfs_listxattr(dentry, list, size);
+
+	spec_take_inode(d_backing_inode(dentry));
+	return n;
+}
+
+DEFINE_HOOK(filemap_fault, vm_fault_t, (struct vm_fault *vmf), (vmf))
+{
+	/* The fault may drop mmap_lock, and the vma with it. */
+	struct inode *inode = file_inode(vmf->vma->vm_file);
+	vm_fault_t fault = hook_orig_filemap_fault(vmf);
+
+	spec_take(inode, SPEC_CH_FILE);
+	return fault;
+}
+
+DEFINE_HOOK(filemap_map_pages, vm_fault_t,
+	    (struct vm_fault *vmf, pgoff_t start, pgoff_t end),
+	    (vmf, start, end))
+{
+	struct inode *inode = file_inode(vmf->vma->vm_file);
+	vm_fault_t fault = hook_orig_filemap_map_pages(vmf, start, end);
+
+	spec_take(inode, SPEC_CH_FILE);
+	return fault;
+}
+
+/*
+ * Locks: letting go of one tells the next holder something.  The key is beside
+ * the inode's own, so that locking does not look like writing.
+ */
+static const void *lock_key(struct inode *inode)
+{
+	return (const char *)inode + 1;
+}
+
+DEFINE_HOOK(vfs_lock_file, int,
+	    (struct file *file, unsigned int cmd, struct file_lock *lock,
+	     struct file_lock *conflict),
+	    (file, cmd, lock, conflict))
+{
+	const void *key = lock_key(file_inode(file));
+	int err;
+
+	spec_put(key, SPEC_CH_LOCK);
+	err = hook_orig_vfs_lock_file(file, cmd, lock, conflict);
+	spec_take(key, SPEC_CH_LOCK);
+	return err;
+}
+
+DEFINE_HOOK(locks_lock_inode_wait, int,
+	    (struct inode *inode, struct file_lock *lock), (inode, lock))
+{
+	const void *key = lock_key(inode);
+	int err;
+
+	spec_put(key, SPEC_CH_LOCK);
+	err = hook_orig_locks_lock_inode_wait(inode, lock);
+	spec_take(key, SPEC_CH_LOCK);
+	return err;
+}
+
+/* Closing lets go of the locks, too. */
+DEFINE_HOOK_BEFORE(filp_close, int, (struct file *file, fl_owner_t id),
+		   (file, id))
+{
+	spec_put(lock_key(file_inode(file)), SPEC_CH_LOCK);
+}
+
+static struct spec_hook *const hooks[] = {
+	&hook_filemap_read,
+	&hook_shmem_file_read_iter,
+	&hook_iomap_dio_rw,
+	&hook_iterate_dir,
+	&hook_vfs_getattr_nosec,
+	&hook_inode_permission,
+	&hook_vfs_getxattr,
+	&hook_vfs_listxattr,
+	&hook_filemap_fault,
+	&hook_filemap_map_pages,
+	&hook_vfs_lock_file,
+	&hook_locks_lock_inode_wait,
+	&hook_filp_close,
+};
+
+const struct spec_channel spec_flow_file = {
+	.name = "file",
+	.rule = "passes on",
+	.hooks = hooks,
+	.nr_hooks = ARRAY_SIZE(hooks),
+};

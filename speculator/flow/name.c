@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Names: path lookup, also when the answer is 'no such file'.
+ *
+ * inode_permission() (flow/file.c) is called for every directory on the way,
+ * before the name is looked up in it.  That is enough unless somebody changes
+ * the directory in between.  So every change of a directory counts up @changes
+ * after it has been put on the directory and on the one object of all names,
+ * and before it can be seen; a lookup during which the count has moved takes
+ * that object.  Exact, but for a needless dependency when two unrelated
+ * directories meet in the same microsecond.
+ *
+ * ext4 puts a directory before its change can be seen: under the rwsem of the
+ * directory, before the dentry becomes positive, negative or moves.
+ */
+
+#include <linux/fs.h>
+#include "../../compat/fs.h"
+#include "../main.h"
+#include "../object.h"
+#include "../source.h"
+#include "file.h"
+
+static atomic_t changes;
+
+/**
+ * spec_name_changed - a directory is about to be changed
+ * @dep: what the change depends on; on the directory's inode already
+ * @mask: the components of @dep that count
+ *
+ * Context: any.
+ */
+void spec_name_changed(const struct spec_dep *dep, u32 mask)
+{
+	spec_merge(&changes, SPEC_CH_NAME, dep, mask);
+	atomic_inc_return(&changes);	/* a full barrier: put, count, change */
+}
+
+static __always_inline int walk_begin(void)
+{
+	int seen = atomic_read(&changes);
+
+	smp_rmb();
+	return seen;
+}
+
+static __always_inline void walk_end(int seen)
+{
+	smp_rmb();
+	if (unlikely(atomic_read(&changes) != seen))
+		spec_take(&changes, SPEC_CH_NAME);
+}
+
+struct filename;
+struct open_flags;
+
+DEFINE_HOOK(filename_lookup, int,
+	    (int dfd, struct filename *name, unsigned int flags,
+	     struct path *path, struct path *root),
+	    (dfd, name, flags, path, root))
+{
+	int seen = walk_begin();
+	int err = hook_orig_filename_lookup(dfd, name, flags, path, root);
+
+	walk_end(seen);
+	return err;
+}
+
+DEFINE_HOOK(do_filp_open, struct file *,
+	    (int dfd, struct filename *name, const struct open_flags *op),
+	    (dfd, name, op))
+{
+	int seen = walk_begin();
+	struct file *file = hook_orig_do_filp_open(dfd, name, op);
+
+	walk_end(seen);
+	return file;
+}
+
+DEFINE_HOOK(do_mknodat, int,
+	    (int dfd, struct filename *name, umode_t mode, unsigned int dev),
+	    (dfd, name, mode, dev))
+{
+	int seen = walk_begin();
+	int err = hook_orig_do_mknodat(dfd, name, mode, dev);
+
+	walk_end(seen);
+	return err;
+}
+
+DEFINE_HOOK(do_mkdirat, int, (int dfd, struct filename *name, umode_t mode),
+	    (dfd, name, mode))
+{
+	int seen = walk_begin();
+	int err = hook_orig_do_mkdirat(dfd, name, mode);
+
+	walk_end(seen);
+	return err;
+}
+
+DEFINE_HOOK(do_rmdir, int, (int dfd, struct filename *name), (dfd, name))
+{
+	int seen = walk_begin();
+	int err = hook_orig_do_rmdir(dfd, name);
+
+	walk_end(seen);
+	return err;
+}
+
+DEFINE_HOOK(do_unlinkat, int, (int dfd, struct filename *name), (dfd, name))
+{
+	int seen = walk_begin();
+	int err = hook_orig_do_unlinkat(dfd, name);
+
+	walk_end(seen);
+	return err;
+}
+
+DEFINE_HOOK(do_symlinkat, int,
+	    (struct filename *from, int newdfd, struct filename *to),
+	    (from, newdfd, to))
+{
+	int seen = walk_begin();
+	int err = hook_orig_do_symlinkat(from, newdfd, to);
+
+	walk_end(seen);
+	return err;
+}
+
+DEFINE_HOOK(do_linkat, int,
+	    (int olddfd, struct filename *old, int newdfd,
+	     struct filename *new, int flags),
+	    (olddfd, old, newdfd, new, flags))
+{
+	int seen = walk_begin();
+	int err = hook_orig_do_linkat(olddfd, old, newdfd, new, flags);
+
+	walk_end(seen);
+	return err;
+}
+
+DEFINE_HOOK(do_renameat2, int,
+	    (int olddfd, struct filename *from, int newdfd,
+	     struct filename *to, unsigned int flags),
+	    (olddfd, from, newdfd, to, flags))
+{
+	int seen = walk_begin();
+	int err = hook_orig_do_renameat2(olddfd, from, newdfd, to, flags);
+
+	walk_end(seen);
+	return err;
+}
+
+/*
+ * The writing side on local file systems that are no source's, where no handle
+ * tells: the security hooks, called under the directory's rwsem before anything
+ * has changed.
+ */
+static void change(struct inode *dir, struct dentry *dentry)
+{
+	struct spec_dep dep;
+	u32 mask = spec_self_pending(&dep);
+
+	if (!mask || spec_place(dir->i_sb) != SPEC_PLACE_LOCAL)
+		return;
+	spec_merge(dir, SPEC_CH_NAME, &dep, mask);
+	if (d_really_is_positive(dentry))
+		spec_merge(d_inode(dentry), SPEC_CH_NAME, &dep, mask);
+	spec_name_changed(&dep, mask);
+}
+
+DEFINE_HOOK_BEFORE(security_inode_create, int,
+		   (struct inode *dir, struct dentry *dentry, umode_t mode),
+		   (dir, dentry, mode))
+{
+	change(dir, dentry);
+}
+
+DEFINE_HOOK_BEFORE(security_inode_link, int,
+		   (struct dentry *old, struct inode *dir, struct dentry *new),
+		   (old, dir, new))
+{
+	change(dir, old);
+}
+
+DEFINE_HOOK_BEFORE(security_inode_unlink, int,
+		   (struct inode *dir, struct dentry *dentry), (dir, dentry))
+{
+	change(dir, dentry);
+}
+
+DEFINE_HOOK_BEFORE(security_inode_symlink, int,
+		   (struct inode *dir, struct dentry *dentry, const char *to),
+		   (dir, dentry, to))
+{
+	change(dir, dentry);
+}
+
+DEFINE_HOOK_BEFORE(security_inode_mkdir, int,
+		   (struct inode *dir, struct dentry *dentry, umode_t mode),
+		   (dir, dentry, mode))
+{
+	change(dir, dentry);
+}
+
+DEFINE_HOOK_BEFORE(security_inode_rmdir, int,
+		   (struct inode *dir, struct dentry *dentry), (dir, dentry))
+{
+	change(dir, dentry);
+}
+
+DEFINE_HOOK_BEFORE(security_inode_mknod, int,
+		   (struct inode *dir, struct dentry *dentry, umode_t mode,
+		    dev_t dev),
+		   (dir, dentry, mode, dev))
+{
+	change(dir, dentry);
+}
+
+DEFINE_HOOK_BEFORE(security_inode_rename, int,
+		   (struct inode *old_dir, struct dentry *old,
+		    struct inode *new_dir, struct dentry *new,
+		    unsigned int flags),
+		   (old_dir, old, new_dir, new, flags))
+{
+	change(old_dir, old);
+	change(new_dir, new);
+}
+
+static void change_inode(struct dentry *dentry)
+{
+	struct inode *inode = d_backing_inode(dentry);
+	const void *self = spec_self();
+
+	if (self && spec_maybe(self) &&
+	    spec_place(inode->i_sb) == SPEC_PLACE_LOCAL)
+		spec_put_inode(inode);
+}
+
+DEFINE_HOOK_BEFORE(security_inode_setattr, int,
+		   (compat_idmap *idmap, struct dentry *dentry,
+		    struct iattr *attr),
+		   (idmap, dentry, attr))
+{
+	change_inode(dentry);
+}
+
+DEFINE_HOOK_BEFORE(security_inode_setxattr, int,
+		   (compat_idmap *idmap, struct dentry *dentry,
+		    const char *name, const void *value, size_t size,
+		    int flags),
+		   (idmap, dentry, name, value, size, flags))
+{
+	change_inode(dentry);
+}
+
+DEFINE_HOOK_BEFORE(security_inode_removexattr, int,
+		   (compat_idmap *idmap, struct dentry *dentry,
+		    const char *name),
+		   (idmap, dentry, name))
+{
+	change_inode(dentry);
+}
+
+static struct spec_hook *const hooks[] = {
+	&hook_filename_lookup,
+	&hook_do_filp_open,
+	&hook_do_mknodat,
+	&hook_do_mkdirat,
+	&hook_do_rmdir,
+	&hook_do_unlinkat,
+	&hook_do_symlinkat,
+	&hook_do_linkat,
+	&hook_do_renameat2,
+	&hook_security_inode_create,
+	&hook_security_inode_link,
+	&hook_security_inode_unlink,
+	&hook_security_inode_symlink,
+	&hook_security_inode_mkdir,
+	&hook_security_inode_rmdir,
+	&hook_security_inode_mknod,
+	&hook_security_inode_rename,
+	&hook_security_inode_setattr,
+	&hook_security_inode_setxattr,
+	&hook_security_inode_removexattr,
+};
+
+const struct spec_channel spec_flow_name = {
+	.name = "name",
+	.rule = "passes on",
+	.hooks = hooks,
+	.nr_hooks = ARRAY_SIZE(hooks),
+};

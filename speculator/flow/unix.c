@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Local sockets: stream, datagram, seqpacket.  The key is the receiving sock.
+ * A descriptor passed by SCM_RIGHTS needs nothing: its object has its own key.
+ */
+
+#include <linux/net.h>
+#include <net/af_unix.h>
+#include <net/sock.h>
+#include "../object.h"
+
+/* The peer may be replaced or freed meanwhile; it is only a key here. */
+static __always_inline void put_peer(struct socket *sock)
+{
+	const void *self = spec_self();
+	struct sock *peer;
+
+	if (!self || !spec_maybe(self) || !sock->sk)
+		return;
+	peer = READ_ONCE(unix_peer(sock->sk));
+	if (peer)
+		__spec_put(peer, SPEC_CH_UNIX);
+}
+
+static __always_inline void take_own(struct socket *sock)
+{
+	if (sock->sk)
+		spec_take(sock->sk, SPEC_CH_UNIX);
+}
+
+DEFINE_HOOK_BEFORE(unix_stream_sendmsg, int,
+		   (struct socket *sock, struct msghdr *msg, size_t len),
+		   (sock, msg, len))
+{
+	put_peer(sock);
+}
+
+DEFINE_HOOK_BEFORE(unix_stream_sendpage, ssize_t,
+		   (struct socket *sock, struct page *page, int offset,
+		    size_t size, int flags),
+		   (sock, page, offset, size, flags))
+{
+	put_peer(sock);
+}
+
+/* A connected datagram or seqpacket socket; an addressed one is found below. */
+DEFINE_HOOK_BEFORE(unix_dgram_sendmsg, int,
+		   (struct socket *sock, struct msghdr *msg, size_t len),
+		   (sock, msg, len))
+{
+	put_peer(sock);
+}
+
+/* Under the receiver's lock, before the datagram is queued there. */
+DEFINE_HOOK_BEFORE(security_unix_may_send, int,
+		   (struct socket *sock, struct socket *other), (sock, other))
+{
+	if (other->sk)
+		spec_put(other->sk, SPEC_CH_UNIX);
+}
+
+/* Under the listener's lock, before the connection is queued there. */
+DEFINE_HOOK_BEFORE(security_unix_stream_connect, int,
+		   (struct sock *sk, struct sock *other, struct sock *newsk),
+		   (sk, other, newsk))
+{
+	spec_put(other, SPEC_CH_UNIX);
+	spec_put(newsk, SPEC_CH_UNIX);
+}
+
+DEFINE_HOOK(unix_accept, int,
+	    (struct socket *sock, struct socket *newsock, int flags, bool kern),
+	    (sock, newsock, flags, kern))
+{
+	int err = hook_orig_unix_accept(sock, newsock, flags, kern);
+
+	take_own(sock);
+	return err;
+}
+
+DEFINE_HOOK(unix_stream_recvmsg, int,
+	    (struct socket *sock, struct msghdr *msg, size_t size, int flags),
+	    (sock, msg, size, flags))
+{
+	int n = hook_orig_unix_stream_recvmsg(sock, msg, size, flags);
+
+	take_own(sock);
+	return n;
+}
+
+DEFINE_HOOK(unix_stream_splice_read, ssize_t,
+	    (struct socket *sock, loff_t *pos, struct pipe_inode_info *pipe,
+	     size_t size, unsigned int flags),
+	    (sock, pos, pipe, size, flags))
+{
+	ssize_t n = hook_orig_unix_stream_splice_read(sock, pos, pipe, size,
+						      flags);
+
+	take_own(sock);
+	return n;
+}
+
+DEFINE_HOOK(__unix_dgram_recvmsg, int,
+	    (struct sock *sk, struct msghdr *msg, size_t size, int flags),
+	    (sk, msg, size, flags))
+{
+	int n = hook_orig___unix_dgram_recvmsg(sk, msg, size, flags);
+
+	spec_take(sk, SPEC_CH_UNIX);
+	return n;
+}
+
+/* The peer sees end of file, or EPIPE. */
+DEFINE_HOOK_BEFORE(unix_shutdown, int, (struct socket *sock, int mode),
+		   (sock, mode))
+{
+	put_peer(sock);
+}
+
+DEFINE_HOOK_BEFORE(unix_release, int, (struct socket *sock), (sock))
+{
+	put_peer(sock);
+}
+
+static struct spec_hook *const hooks[] = {
+	&hook_unix_stream_sendmsg,
+	&hook_unix_stream_sendpage,
+	&hook_unix_dgram_sendmsg,
+	&hook_security_unix_may_send,
+	&hook_security_unix_stream_connect,
+	&hook_unix_accept,
+	&hook_unix_stream_recvmsg,
+	&hook_unix_stream_splice_read,
+	&hook___unix_dgram_recvmsg,
+	&hook_unix_shutdown,
+	&hook_unix_release,
+};
+
+const struct spec_channel spec_flow_unix = {
+	.name = "unix",
+	.rule = "passes on",
+	.hooks = hooks,
+	.nr_hooks = ARRAY_SIZE(hooks),
+};

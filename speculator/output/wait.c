@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Everything else: a process with dependencies that does something outward
+ * which is neither passed on (flow/) nor held (tty.c, net.c) waits until it is
+ * committed (paper section 2.2).  Each gate ends in a default branch that
+ * waits: a kind of file, ioctl or file system nobody listed cannot leak.
+ */
+
+#include <linux/fs.h>
+#include <linux/kdev_t.h>
+#include <linux/major.h>
+#include <linux/mount.h>
+#include <linux/net.h>
+#include <linux/sockios.h>
+#include <linux/tty.h>
+#include <net/sock.h>
+#include <asm/ioctls.h>
+#include <linux/fcntl.h>
+#include "../flow/file.h"
+#include "../object.h"
+#include "../source.h"
+
+static __always_inline bool pending(void)
+{
+	const void *self = spec_self();
+
+	return self && unlikely(spec_maybe(self));
+}
+
+static int wait_for(enum spec_channel_id ch)
+{
+	return spec_wait_self(ch, SPEC_WAIT_KILLABLE);
+}
+
+static const void *tty_write_fn, *redirected_tty_write_fn;
+
+static bool is_tty(struct file *file)
+{
+	const void *fn = file->f_op->write_iter;
+
+	return fn && (fn == tty_write_fn || fn == redirected_tty_write_fn);
+}
+
+/* null, zero, full, random, urandom */
+static bool is_harmless_device(dev_t dev)
+{
+	return MAJOR(dev) == MEM_MAJOR &&
+	       (MINOR(dev) == 3 || MINOR(dev) == 5 || MINOR(dev) == 7 ||
+		MINOR(dev) == 8 || MINOR(dev) == 9);
+}
+
+static noinline int write_gate(struct file *file)
+{
+	struct inode *inode = file_inode(file);
+	struct socket *sock;
+
+	switch (inode->i_mode & S_IFMT) {
+	case S_IFREG:
+	case S_IFDIR:
+		if (spec_place(inode->i_sb) == SPEC_PLACE_LOCAL) {
+			spec_put_inode(inode);
+			return 0;
+		}
+		return spec_modify(inode->i_sb, SPEC_CH_FOREIGN);
+	case S_IFIFO:		/* flow/pipe.c */
+		return 0;
+	case S_IFSOCK:
+		sock = SOCKET_I(inode);
+		switch (sock->sk ? sock->sk->sk_family : AF_UNSPEC) {
+		case AF_UNIX:	/* flow/unix.c */
+		case AF_INET:	/* output/net.c */
+		case AF_INET6:
+			return 0;
+		}
+		return wait_for(SPEC_CH_SOCKET);
+	case S_IFCHR:
+		if (is_tty(file) || is_harmless_device(inode->i_rdev))
+			return 0;
+		return wait_for(SPEC_CH_DEVICE);
+	case S_IFBLK:
+		return wait_for(SPEC_CH_DEVICE);
+	default:
+		return wait_for(SPEC_CH_OTHER);
+	}
+}
+
+DEFINE_HOOK_GATE(security_file_permission, (struct file *file, int mask),
+		 (file, mask))
+{
+	if (!(mask & MAY_WRITE) || !pending())
+		return 0;
+	return write_gate(file);
+}
+
+/* What only asks, or only concerns the process itself. */
+static bool is_harmless_ioctl(struct file *file, unsigned int cmd)
+{
+	switch (cmd) {
+	case FIOCLEX:
+	case FIONCLEX:
+	case FIONBIO:
+	case FIOASYNC:
+	case FIOQSIZE:
+	case FIONREAD:
+	case TIOCOUTQ:
+	case TCGETS:
+	case TCGETS2:
+	case TCGETA:
+	case TIOCGWINSZ:
+	case TIOCGPGRP:
+	case TIOCGSID:
+	case TIOCGETD:
+	case TIOCGPTN:
+	case TIOCGPTPEER:
+	case TIOCGLCKTRMIOS:
+	case TIOCGEXCL:
+	case TIOCGPKT:
+	case TIOCGPTLCK:
+	case TIOCGDEV:
+	case TIOCSPTLCK:
+	case TIOCSCTTY:
+	case TIOCNOTTY:
+	case TIOCSPGRP:
+		return true;
+	case SIOCGIFNAME:
+	case SIOCGIFCONF:
+	case SIOCGIFFLAGS:
+	case SIOCGIFADDR:
+	case SIOCGIFINDEX:
+	case SIOCGIFMTU:
+	case SIOCGIFHWADDR:
+	case SIOCGIFTXQLEN:
+		return S_ISSOCK(file_inode(file)->i_mode);
+	}
+	return false;
+}
+
+/* Settings of a pseudo-terminal stay in the machine; a line's do not. */
+static bool is_pty_setting(struct file *file, unsigned int cmd)
+{
+	struct tty_file_private *priv = file->private_data;
+
+	if (!is_tty(file) || !priv || !priv->tty ||
+	    priv->tty->driver->type != TTY_DRIVER_TYPE_PTY)
+		return false;
+	switch (cmd) {
+	case TCSETS:
+	case TCSETSW:
+	case TCSETSF:
+	case TCSETS2:
+	case TCSETSW2:
+	case TCSETSF2:
+	case TCSETA:
+	case TCSETAW:
+	case TCSETAF:
+	case TCSBRK:
+	case TCFLSH:
+	case TCXONC:
+	case TIOCSWINSZ:
+	case TIOCPKT:
+	case TIOCSETD:
+		return true;
+	}
+	return false;
+}
+
+static noinline int ioctl_gate(struct file *file, unsigned int cmd)
+{
+	struct inode *inode = file_inode(file);
+
+	if (is_harmless_ioctl(file, cmd) || is_pty_setting(file, cmd))
+		return 0;
+	/* Waiting for a line to drain is output/tty.c's, with its queue. */
+	if ((S_ISREG(inode->i_mode) || S_ISDIR(inode->i_mode)) &&
+	    spec_place(inode->i_sb) != SPEC_PLACE_FOREIGN)
+		return spec_modify(inode->i_sb, SPEC_CH_IOCTL);
+	return wait_for(SPEC_CH_IOCTL);
+}
+
+DEFINE_HOOK_GATE(security_file_ioctl,
+		 (struct file *file, unsigned int cmd, unsigned long arg),
+		 (file, cmd, arg))
+{
+	return pending() ? ioctl_gate(file, cmd) : 0;
+}
+
+DEFINE_HOOK_GATE(security_file_ioctl_compat,
+		 (struct file *file, unsigned int cmd, unsigned long arg),
+		 (file, cmd, arg))
+{
+	return pending() ? ioctl_gate(file, cmd) : 0;
+}
+
+/*
+ * Every modification of names and attributes asks for write access first,
+ * before any lock of a file system is taken.
+ */
+DEFINE_HOOK_GATE(mnt_want_write, (struct vfsmount *mnt), (mnt))
+{
+	return pending() ? spec_modify(mnt->mnt_sb, SPEC_CH_FOREIGN) : 0;
+}
+
+DEFINE_HOOK_GATE(mnt_want_write_file, (struct file *file), (file))
+{
+	return pending() ? spec_modify(file_inode(file)->i_sb,
+				       SPEC_CH_FOREIGN) : 0;
+}
+
+/* A commit on another disk is external output; memory is not a disk. */
+DEFINE_HOOK_GATE(vfs_fsync_range,
+		 (struct file *file, loff_t start, loff_t end, int datasync),
+		 (file, start, end, datasync))
+{
+	struct super_block *sb = file_inode(file)->i_sb;
+
+	if (!pending() || !sb->s_bdev)
+		return 0;
+	if (spec_place(sb) == SPEC_PLACE_SOURCE)
+		return spec_modify(sb, SPEC_CH_FSYNC);
+	return wait_for(SPEC_CH_FSYNC);
+}
+
+/* A mapping through which a device can be written, unseen by us later. */
+DEFINE_HOOK_GATE(security_mmap_file,
+		 (struct file *file, unsigned long prot, unsigned long flags),
+		 (file, prot, flags))
+{
+	if (!file || !pending())
+		return 0;
+	switch (file_inode(file)->i_mode & S_IFMT) {
+	case S_IFREG:
+		return 0;
+	case S_IFCHR:
+		if (is_harmless_device(file_inode(file)->i_rdev))
+			return 0;
+		break;
+	}
+	return wait_for(SPEC_CH_DEVICE);
+}
+
+DEFINE_HOOK_GATE(security_sb_mount,
+		 (const char *dev_name, const struct path *path,
+		  const char *type, unsigned long flags, void *data),
+		 (dev_name, path, type, flags, data))
+{
+	return pending() ? wait_for(SPEC_CH_SYSTEM) : 0;
+}
+
+/* The way out of a failed journal: what was lost must not forbid it. */
+DEFINE_HOOK_GATE(security_sb_umount, (struct vfsmount *mnt, int flags),
+		 (mnt, flags))
+{
+	int err = pending() ? wait_for(SPEC_CH_SYSTEM) : 0;
+
+	return err == -EIO ? 0 : err;
+}
+
+DEFINE_HOOK_GATE(security_move_mount,
+		 (const struct path *from, const struct path *to), (from, to))
+{
+	return pending() ? wait_for(SPEC_CH_SYSTEM) : 0;
+}
+
+DEFINE_HOOK_GATE(security_settime64,
+		 (const struct timespec64 *ts, const struct timezone *tz),
+		 (ts, tz))
+{
+	return pending() ? wait_for(SPEC_CH_SYSTEM) : 0;
+}
+
+union bpf_attr;
+
+DEFINE_HOOK_GATE(security_bpf,
+		 (int cmd, union bpf_attr *attr, unsigned int size),
+		 (cmd, attr, size))
+{
+	return pending() ? wait_for(SPEC_CH_SYSTEM) : 0;
+}
+
+/* Modules, firmware, kexec images. */
+DEFINE_HOOK_GATE(security_kernel_load_data,
+		 (enum kernel_load_data_id id, bool contents), (id, contents))
+{
+	return pending() ? wait_for(SPEC_CH_SYSTEM) : 0;
+}
+
+/* System calls that no security hook sees, or sees only under a spinlock. */
+#define WAIT_SYSCALL(name, ch)						\
+DEFINE_HOOK(name, long, (const struct pt_regs *regs), (regs))		\
+{									\
+	int err = pending() ? wait_for(ch) : 0;				\
+									\
+	return err ? err : hook_orig_##name(regs);			\
+}
+WAIT_SYSCALL(__x64_sys_reboot, SPEC_CH_SYSTEM)
+WAIT_SYSCALL(__x64_sys_kexec_load, SPEC_CH_SYSTEM)
+WAIT_SYSCALL(__x64_sys_swapon, SPEC_CH_SYSTEM)
+WAIT_SYSCALL(__x64_sys_swapoff, SPEC_CH_SYSTEM)
+WAIT_SYSCALL(__x64_sys_sethostname, SPEC_CH_SYSTEM)
+WAIT_SYSCALL(__x64_sys_setdomainname, SPEC_CH_SYSTEM)
+WAIT_SYSCALL(__x64_sys_clock_adjtime, SPEC_CH_SYSTEM)
+WAIT_SYSCALL(__x64_sys_adjtimex, SPEC_CH_SYSTEM)
+WAIT_SYSCALL(__x64_sys_add_key, SPEC_CH_IPC)
+WAIT_SYSCALL(__x64_sys_keyctl, SPEC_CH_IPC)
+WAIT_SYSCALL(__x64_sys_msgsnd, SPEC_CH_IPC)
+WAIT_SYSCALL(__x64_sys_msgctl, SPEC_CH_IPC)
+WAIT_SYSCALL(__x64_sys_semop, SPEC_CH_IPC)
+WAIT_SYSCALL(__x64_sys_semtimedop, SPEC_CH_IPC)
+WAIT_SYSCALL(__x64_sys_semctl, SPEC_CH_IPC)
+WAIT_SYSCALL(__x64_sys_mq_timedsend, SPEC_CH_IPC)
+WAIT_SYSCALL(__x64_sys_mq_notify, SPEC_CH_IPC)
+
+static int install(char *why, size_t why_len)
+{
+	tty_write_fn = (void *)speculator_symbol("tty_write");
+	redirected_tty_write_fn =
+		(void *)speculator_symbol("redirected_tty_write");
+	if (tty_write_fn && redirected_tty_write_fn)
+		return 0;
+	snprintf(why, why_len, "tty_write or redirected_tty_write is not in this kernel");
+	return -ENOENT;
+}
+
+static struct spec_hook *const hooks[] = {
+	&hook_security_file_permission,
+	&hook_security_file_ioctl,
+	&hook_security_file_ioctl_compat,
+	&hook_mnt_want_write,
+	&hook_mnt_want_write_file,
+	&hook_vfs_fsync_range,
+	&hook_security_mmap_file,
+	&hook_security_sb_mount,
+	&hook_security_sb_umount,
+	&hook_security_move_mount,
+	&hook_security_settime64,
+	&hook_security_bpf,
+	&hook_security_kernel_load_data,
+	&hook___x64_sys_reboot,
+	&hook___x64_sys_kexec_load,
+	&hook___x64_sys_swapon,
+	&hook___x64_sys_swapoff,
+	&hook___x64_sys_sethostname,
+	&hook___x64_sys_setdomainname,
+	&hook___x64_sys_clock_adjtime,
+	&hook___x64_sys_adjtimex,
+	&hook___x64_sys_add_key,
+	&hook___x64_sys_keyctl,
+	&hook___x64_sys_msgsnd,
+	&hook___x64_sys_msgctl,
+	&hook___x64_sys_semop,
+	&hook___x64_sys_semtimedop,
+	&hook___x64_sys_semctl,
+	&hook___x64_sys_mq_timedsend,
+	&hook___x64_sys_mq_notify,
+};
+
+const struct spec_channel spec_output_wait = {
+	.name = "everything else",
+	.rule = "waits",
+	.hooks = hooks,
+	.nr_hooks = ARRAY_SIZE(hooks),
+	.install = install,
+};
