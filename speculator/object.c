@@ -131,6 +131,7 @@ bool spec_merge(const void *key, enum spec_channel_id ch,
 	unsigned long flags;
 	bool covered;
 
+again:
 	rcu_read_lock();
 	e = find(bucket, key);
 	/*
@@ -171,7 +172,7 @@ bool spec_merge(const void *key, enum spec_channel_id ch,
 	if (new)
 		kmem_cache_free(entry_cache, new);
 	if (!e)			/* swept between the look and the lock */
-		merge_everyone(dep, mask);
+		goto again;
 	return true;
 }
 

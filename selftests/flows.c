@@ -1,0 +1,834 @@
+// SPDX-License-Identifier: GPL-2.0
+/* vm: timeout=400 */
+/*
+ * Law 1 for everything that passes a dependency on (flow/): process A depends
+ * on a commit that has not happened and acts on an object; process B, which is
+ * clean, observes it and says something to the outside. It must not be heard
+ * before the commit, and soon after it.
+ *
+ * Three runs per channel:
+ *   early    B is already waiting (or looks in a loop) when A acts
+ *   late     B looks after A has acted
+ *   clean    A does not depend on anything: B is heard at once
+ * and one for all: B does not use the channel while A is tainted and acts.
+ *
+ * A and B keep in step by the clock alone: anything else would be a channel.
+ */
+#include <errno.h>
+#include <linux/io_uring.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <dirent.h>
+#include <termios.h>
+#include "kselftest.h"
+#include "outside.h"
+
+#define STEP 150	/* ms between "B waits", "A acts" and "B looks" */
+#define DIR_ "/tmp/flows/"
+
+static int p[2], q[2], s[2], lst;
+static pid_t pid_b;
+static int master, slave;
+
+/* --- what A and B do, a pair per channel ---------------------------------- */
+
+static void nothing(void) {}
+
+static void read_one(int fd)
+{
+	char c;
+
+	if (read(fd, &c, 1) < 0)
+		_exit(97);
+}
+
+static void write_one(int fd)
+{
+	if (write(fd, "x", 1) != 1)
+		_exit(96);
+}
+
+static void mk_pipe(void) { if (pipe(p) || pipe(q)) exit(1); }
+static void pipe_a(void) { write_one(p[1]); }
+static void pipe_b(void) { read_one(p[0]); }
+
+static void pipe_close_a(void) { close(p[1]); }
+static void pipe_close_b(void)
+{
+	close(p[1]);
+	read_one(p[0]);
+}
+
+static void vmsplice_a(void)
+{
+	struct iovec v = { "x", 1 };
+
+	if (vmsplice(p[1], &v, 1, 0) != 1)
+		_exit(96);
+}
+
+static void vmsplice_b(void)
+{
+	char c;
+	struct iovec v = { &c, 1 };
+
+	/* vmsplice out of a pipe does not wait */
+	while (vmsplice(p[0], &v, 1, 0) != 1)
+		sleep_ms(10);
+}
+
+static void splice_b(void)
+{
+	if (splice(p[0], NULL, q[1], NULL, 1, 0) != 1)
+		_exit(97);
+	read_one(q[0]);
+}
+
+/* B only moves it on; the clean reader of the second pipe is its child. */
+static void splice_on_b(void)
+{
+	pid_t child = fork();
+
+	if (!child) {
+		if (splice(p[0], NULL, q[1], NULL, 1, 0) != 1)
+			_exit(97);
+		sleep_ms(5000);
+		_exit(0);
+	}
+	read_one(q[0]);
+}
+
+static void tee_on_b(void)
+{
+	pid_t child = fork();
+
+	if (!child) {
+		if (tee(p[0], q[1], 1, 0) != 1)
+			_exit(97);
+		sleep_ms(5000);
+		_exit(0);
+	}
+	read_one(q[0]);
+}
+
+static void mk_fifo(void)
+{
+	unlink(DIR_ "fifo");
+	if (mkfifo(DIR_ "fifo", 0600))
+		exit(1);
+}
+
+static void fifo_a(void)
+{
+	int fd = open(DIR_ "fifo", O_RDWR);
+
+	write_one(fd);
+	sleep_ms(5000);
+}
+
+static void fifo_b(void) { read_one(open(DIR_ "fifo", O_RDONLY)); }
+
+static void mk_stream(void) { if (socketpair(AF_UNIX, SOCK_STREAM, 0, s)) exit(1); }
+static void mk_dgram(void) { if (socketpair(AF_UNIX, SOCK_DGRAM, 0, s)) exit(1); }
+static void mk_seq(void) { if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, s)) exit(1); }
+static void unix_a(void) { write_one(s[0]); }
+static void unix_b(void) { read_one(s[1]); }
+static void unix_shut_a(void) { shutdown(s[0], SHUT_WR); }
+
+static void unix_msg_a(void)
+{
+	struct iovec v = { "x", 1 };
+	struct mmsghdr m = { .msg_hdr = { .msg_iov = &v, .msg_iovlen = 1 } };
+
+	if (sendmmsg(s[0], &m, 1, 0) != 1)
+		_exit(96);
+}
+
+static void unix_msg_b(void)
+{
+	char c;
+	struct iovec v = { &c, 1 };
+	struct mmsghdr m = { .msg_hdr = { .msg_iov = &v, .msg_iovlen = 1 } };
+
+	if (recvmmsg(s[1], &m, 1, 0, NULL) != 1)
+		_exit(97);
+}
+
+static void unix_close_a(void) { close(s[0]); }
+static void unix_close_b(void)
+{
+	close(s[0]);
+	read_one(s[1]);
+}
+
+static void unix_splice_a(void)
+{
+	struct iovec v = { "x", 1 };
+
+	if (vmsplice(p[1], &v, 1, 0) != 1 ||
+	    splice(p[0], NULL, s[0], NULL, 1, 0) != 1)
+		_exit(96);
+}
+
+static void unix_splice_b(void)
+{
+	if (splice(s[1], NULL, q[1], NULL, 1, 0) != 1)
+		_exit(97);
+	read_one(q[0]);
+}
+
+static void mk_unix_pipe(void) { mk_pipe(); mk_stream(); }
+
+static struct sockaddr_un named = { AF_UNIX, DIR_ "sock" };
+
+static void mk_named(void)
+{
+	unlink(named.sun_path);
+	lst = socket(AF_UNIX, SOCK_STREAM, 0);
+	if (bind(lst, (void *)&named, sizeof(named)) || listen(lst, 5))
+		exit(1);
+}
+
+static void named_a(void)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	if (connect(fd, (void *)&named, sizeof(named)))
+		_exit(96);
+	sleep_ms(5000);
+}
+
+static void named_b(void) { if (accept(lst, NULL, NULL) < 0) _exit(97); }
+
+static void mk_named_dgram(void)
+{
+	unlink(named.sun_path);
+	s[1] = socket(AF_UNIX, SOCK_DGRAM, 0);
+	s[0] = socket(AF_UNIX, SOCK_DGRAM, 0);
+	if (bind(s[1], (void *)&named, sizeof(named)))
+		exit(1);
+}
+
+static void named_dgram_a(void)
+{
+	if (sendto(s[0], "x", 1, 0, (void *)&named, sizeof(named)) != 1)
+		_exit(96);
+}
+
+/* Inet over loopback. */
+static void mk_inet(int family, int type)
+{
+	struct sockaddr_storage a = { .ss_family = family };
+	socklen_t len = sizeof(a);
+
+	if (family == AF_INET)
+		((struct sockaddr_in *)&a)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	else
+		((struct sockaddr_in6 *)&a)->sin6_addr = in6addr_loopback;
+	lst = socket(family, type, 0);
+	if (bind(lst, (void *)&a, family == AF_INET ? sizeof(struct sockaddr_in) :
+		 sizeof(struct sockaddr_in6)))
+		exit(1);
+	getsockname(lst, (void *)&a, &len);
+	if (type == SOCK_STREAM && listen(lst, 5))
+		exit(1);
+	s[0] = socket(family, type, 0);
+	if (connect(s[0], (void *)&a, len))
+		exit(1);
+	s[1] = type == SOCK_STREAM ? accept(lst, NULL, NULL) : lst;
+}
+
+static void mk_tcp(void) { mk_inet(AF_INET, SOCK_STREAM); }
+static void mk_tcp6(void) { mk_inet(AF_INET6, SOCK_STREAM); }
+static void mk_udp(void) { mk_inet(AF_INET, SOCK_DGRAM); }
+static void mk_udp6(void) { mk_inet(AF_INET6, SOCK_DGRAM); }
+
+static struct sockaddr_in tcp_addr;
+
+static void mk_tcp_listen(void)
+{
+	socklen_t len = sizeof(tcp_addr);
+
+	tcp_addr.sin_family = AF_INET;
+	tcp_addr.sin_port = 0;
+	tcp_addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	lst = socket(AF_INET, SOCK_STREAM, 0);
+	if (bind(lst, (void *)&tcp_addr, sizeof(tcp_addr)) || listen(lst, 5))
+		exit(1);
+	getsockname(lst, (void *)&tcp_addr, &len);
+}
+
+static void tcp_connect_a(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	if (connect(fd, (void *)&tcp_addr, sizeof(tcp_addr)))
+		_exit(96);
+	sleep_ms(5000);
+}
+
+/* Files on tmpfs: data, names, attributes. */
+static void put_file(const char *name)
+{
+	int fd = open(name, O_CREAT | O_WRONLY | O_TRUNC, 0600);
+
+	if (fd < 0)
+		_exit(96);
+	write_one(fd);
+	close(fd);
+}
+
+static void mk_file(void)
+{
+	int fd = open(DIR_ "file", O_CREAT | O_TRUNC | O_RDWR, 0600);
+
+	if (fd < 0 || ftruncate(fd, 4096))
+		exit(1);
+	close(fd);
+	unlink(DIR_ "new");
+	rmdir(DIR_ "dir");
+}
+
+static int file_fd(int flags)
+{
+	int fd = open(DIR_ "file", flags);
+
+	if (fd < 0)
+		_exit(95);
+	return fd;
+}
+
+static int held_fd;	/* opened before A acts, so that only data is observed */
+static void mk_open_file(void)
+{
+	mk_file();
+	held_fd = file_fd(O_RDWR);
+}
+
+static void data_a(void) { if (pwrite(held_fd, "A", 1, 0) != 1) _exit(96); }
+static void data_b(void)
+{
+	char c = 0;
+
+	while (c != 'A')
+		if (pread(held_fd, &c, 1, 0) != 1)
+			_exit(97);
+}
+
+static void data_readv_b(void)
+{
+	char c = 0;
+	struct iovec v = { &c, 1 };
+
+	while (c != 'A')
+		if (preadv2(held_fd, &v, 1, 0, 0) != 1)
+			_exit(97);
+}
+
+static void data_sendfile_b(void)
+{
+	char c = 0;
+
+	while (c != 'A') {
+		off_t pos = 0;
+
+		if (sendfile(p[1], held_fd, &pos, 1) != 1 ||
+		    read(p[0], &c, 1) != 1)
+			_exit(97);
+	}
+}
+
+static void mk_file_pipe(void) { mk_open_file(); mk_pipe(); }
+
+static void copy_range_a(void)
+{
+	int from = open(DIR_ "from", O_CREAT | O_RDWR, 0600);
+	loff_t in = 0, out = 0;
+
+	if (pwrite(from, "A", 1, 0) != 1 ||
+	    copy_file_range(from, &in, held_fd, &out, 1, 0) != 1)
+		_exit(96);
+}
+
+static void mmap_b(void)
+{
+	volatile char *m;
+
+	/* A fresh mapping each time: what a mapping sees later is issue 3. */
+	do {
+		m = mmap(NULL, 4096, PROT_READ, MAP_SHARED, held_fd, 0);
+		if (m == MAP_FAILED)
+			_exit(97);
+		if (*m == 'A')
+			return;
+		munmap((void *)m, 4096);
+	} while (1);
+}
+
+static void truncate_a(void) { if (ftruncate(held_fd, 12345)) _exit(96); }
+static void stat_b(void)
+{
+	struct stat st;
+
+	do {
+		if (fstat(held_fd, &st))
+			_exit(97);
+	} while (st.st_size != 12345);
+}
+
+static void chmod_a(void) { if (fchmod(held_fd, 0640)) _exit(96); }
+static void chmod_b(void)
+{
+	struct stat st;
+
+	do {
+		if (fstat(held_fd, &st))
+			_exit(97);
+	} while ((st.st_mode & 0777) != 0640);
+}
+
+static void xattr_a(void)
+{
+	if (fsetxattr(held_fd, "trusted.flow", "A", 1, 0))
+		_exit(96);
+}
+
+static void xattr_b(void)
+{
+	char c = 0;
+
+	while (fgetxattr(held_fd, "trusted.flow", &c, 1) != 1 || c != 'A')
+		;
+}
+
+static void create_a(void) { put_file(DIR_ "new"); }
+static void create_b(void) { while (access(DIR_ "new", F_OK)) ; }
+static void create_open_b(void) { while (open(DIR_ "new", O_RDONLY | O_PATH) < 0) ; }
+static void create_excl_b(void)
+{
+	/* Hears EEXIST, unless it comes first; then A finds it there. */
+	while (link(DIR_ "file", DIR_ "new") == 0)
+		unlink(DIR_ "new");
+}
+
+static void unlink_a(void) { unlink(DIR_ "file"); }
+static void unlink_b(void) { while (!access(DIR_ "file", F_OK)) ; }
+static void rename_a(void) { if (rename(DIR_ "file", DIR_ "new")) _exit(96); }
+static void mkdir_a(void) { if (mkdir(DIR_ "dir", 0700)) _exit(96); }
+static void mkdir_b(void) { while (rmdir(DIR_ "dir") && errno == ENOENT) ; }
+
+static void getdents_b(void)
+{
+	bool found = false;
+
+	while (!found) {
+		DIR *d = opendir(DIR_);
+		struct dirent *e;
+
+		while ((e = readdir(d)))
+			if (!strcmp(e->d_name, "new"))
+				found = true;
+		closedir(d);
+	}
+}
+
+/* Processes. */
+static void fork_a(void)
+{
+	if (!fork()) {
+		say("B");
+		_exit(0);
+	}
+	sleep_ms(5000);
+}
+
+static void exec_a(void)
+{
+	char fd[16];
+
+	sprintf(fd, "%d", outside_tx);
+	execl("/proc/self/exe", "flows", "say", fd, NULL);
+}
+
+
+static void kill_a(void) { if (kill(pid_b, SIGUSR1)) _exit(96); }
+static void on_usr1(int sig) { (void)sig; }
+static void kill_b(void)
+{
+	signal(SIGUSR1, on_usr1);
+	pause();
+}
+
+static char shared_word[64];	/* private: copied by fork */
+
+static void vm_write_a(void)
+{
+	struct iovec l = { "A", 1 }, r = { shared_word, 1 };
+
+	if (process_vm_writev(pid_b, &l, 1, &r, 1, 0) != 1)
+		_exit(96);
+}
+
+static void vm_write_b(void)
+{
+	while (*(volatile char *)shared_word != 'A')
+		;
+}
+
+static void mk_pty(void)
+{
+	struct termios t;
+
+	master = posix_openpt(O_RDWR | O_NOCTTY);
+	if (master < 0 || grantpt(master) || unlockpt(master))
+		exit(1);
+	slave = open(ptsname(master), O_RDWR | O_NOCTTY);
+	tcgetattr(slave, &t);
+	cfmakeraw(&t);
+	tcsetattr(slave, TCSANOW, &t);
+}
+
+static void pty_a(void) { write_one(slave); }
+static void pty_b(void) { read_one(master); }
+static void pty_master_a(void) { write_one(master); }
+static void pty_slave_b(void) { read_one(slave); }
+
+static void mk_lock(void) { mk_file(); }
+static void flock_hold_a(void)
+{
+	int fd = file_fd(O_RDWR);
+
+	flock(fd, LOCK_EX);
+	flock(fd, LOCK_UN);
+}
+
+static void flock_b(void)
+{
+	int fd = file_fd(O_RDWR);
+
+	flock(fd, LOCK_SH);
+}
+
+/* io_uring, by hand: one request at a time. */
+static int uring_op(int op, int fd, void *buf, unsigned int len)
+{
+	struct io_uring_params par = {};
+	int ring = syscall(SYS_io_uring_setup, 4, &par);
+	struct io_uring_sqe *sqes;
+	char *sq, *cq;
+	unsigned int tail, head;
+
+	if (ring < 0)
+		_exit(94);
+	sq = mmap(0, par.sq_off.array + par.sq_entries * 4,
+		  PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQ_RING);
+	cq = mmap(0, par.cq_off.cqes + par.cq_entries * sizeof(struct io_uring_cqe),
+		  PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_CQ_RING);
+	sqes = mmap(0, par.sq_entries * sizeof(*sqes), PROT_READ | PROT_WRITE,
+		    MAP_SHARED, ring, IORING_OFF_SQES);
+	memset(sqes, 0, sizeof(*sqes));
+	sqes->opcode = op;
+	sqes->fd = fd;
+	sqes->addr = (unsigned long)buf;
+	sqes->len = len;
+	tail = *(unsigned int *)(sq + par.sq_off.tail);
+	((unsigned int *)(sq + par.sq_off.array))[0] = 0;
+	__atomic_store_n((unsigned int *)(sq + par.sq_off.tail), tail + 1,
+			 __ATOMIC_RELEASE);
+	while (syscall(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS,
+		       NULL, 0) < 0)
+		;
+	head = *(unsigned int *)(cq + par.cq_off.head);
+	return ((struct io_uring_cqe *)(cq + par.cq_off.cqes))[head &
+		*(unsigned int *)(cq + par.cq_off.ring_mask)].res;
+}
+
+static void uring_a(void)
+{
+	if (uring_op(IORING_OP_WRITE, p[1], "x", 1) != 1)
+		_exit(96);
+}
+
+static void uring_b(void)
+{
+	char c;
+
+	if (uring_op(IORING_OP_READ, p[0], &c, 1) != 1)
+		_exit(97);
+}
+
+static void uring_send_a(void)
+{
+	if (uring_op(IORING_OP_SEND, s[0], "x", 1) != 1)
+		_exit(96);
+}
+
+static void uring_recv_b(void)
+{
+	char c;
+
+	if (uring_op(IORING_OP_RECV, s[1], &c, 1) != 1)
+		_exit(97);
+}
+
+/**
+ * struct flow - a channel
+ * @name: for TAP
+ * @make: makes the object, in the clean parent, before A and B are born
+ * @a: acts
+ * @b: observes; NULL: A's action leads to the output itself
+ * @late_only: B does not wait for A by itself
+ */
+static const struct flow {
+	const char *name;
+	void (*make)(void);
+	void (*a)(void);
+	void (*b)(void);
+	bool late_only;
+} flows[] = {
+	{ "pipe write/read", mk_pipe, pipe_a, pipe_b },
+	{ "pipe close/read", mk_pipe, pipe_close_a, pipe_close_b },
+	{ "pipe vmsplice/read", mk_pipe, vmsplice_a, pipe_b },
+	{ "pipe write/vmsplice", mk_pipe, pipe_a, vmsplice_b },
+	{ "pipe write/splice+read", mk_pipe, pipe_a, splice_b },
+	{ "pipe write/spliced on by another", mk_pipe, pipe_a, splice_on_b },
+	{ "pipe write/teed on by another", mk_pipe, pipe_a, tee_on_b },
+	{ "pipe io_uring write/read", mk_pipe, uring_a, pipe_b },
+	{ "pipe write/io_uring read", mk_pipe, pipe_a, uring_b },
+	{ "fifo open+write/open+read", mk_fifo, fifo_a, fifo_b },
+	{ "unix stream write/read", mk_stream, unix_a, unix_b },
+	{ "unix dgram write/read", mk_dgram, unix_a, unix_b },
+	{ "unix seqpacket write/read", mk_seq, unix_a, unix_b },
+	{ "unix stream sendmmsg/recvmmsg", mk_stream, unix_msg_a, unix_msg_b },
+	{ "unix seqpacket sendmmsg/recvmmsg", mk_seq, unix_msg_a, unix_msg_b },
+	{ "unix stream io_uring send/recv", mk_stream, uring_send_a, uring_recv_b },
+	{ "unix stream shutdown/read", mk_stream, unix_shut_a, unix_b },
+	{ "unix stream close/read", mk_stream, unix_close_a, unix_close_b },
+	{ "unix stream splice/splice", mk_unix_pipe, unix_splice_a, unix_splice_b },
+	{ "unix connect/accept", mk_named, named_a, named_b },
+	{ "unix dgram sendto/read", mk_named_dgram, named_dgram_a, unix_b },
+	{ "tcp loopback write/read", mk_tcp, unix_a, unix_b },
+	{ "tcp6 loopback write/read", mk_tcp6, unix_a, unix_b },
+	{ "tcp loopback sendmmsg/recvmmsg", mk_tcp, unix_msg_a, unix_msg_b },
+	{ "tcp loopback io_uring send/recv", mk_tcp, uring_send_a, uring_recv_b },
+	{ "tcp loopback shutdown/read", mk_tcp, unix_shut_a, unix_b },
+	{ "tcp loopback close/read", mk_tcp, unix_close_a, unix_close_b },
+	{ "tcp loopback connect/accept", mk_tcp_listen, tcp_connect_a, named_b },
+	{ "udp loopback write/read", mk_udp, unix_a, unix_b },
+	{ "udp6 loopback write/read", mk_udp6, unix_a, unix_b },
+	{ "udp loopback sendmmsg/recvmmsg", mk_udp, unix_msg_a, unix_msg_b },
+	{ "file pwrite/pread", mk_open_file, data_a, data_b },
+	{ "file pwrite/preadv2", mk_open_file, data_a, data_readv_b },
+	{ "file pwrite/sendfile to a pipe", mk_file_pipe, data_a, data_sendfile_b },
+	{ "file copy_file_range/pread", mk_open_file, copy_range_a, data_b },
+	{ "file pwrite/mmap", mk_open_file, data_a, mmap_b },
+	{ "file ftruncate/fstat", mk_open_file, truncate_a, stat_b },
+	{ "file fchmod/fstat", mk_open_file, chmod_a, chmod_b },
+	{ "file fsetxattr/fgetxattr", mk_open_file, xattr_a, xattr_b },
+	{ "name create/access", mk_file, create_a, create_b },
+	{ "name create/open", mk_file, create_a, create_open_b },
+	{ "name create/link gets EEXIST", mk_file, create_a, create_excl_b, true },
+	{ "name unlink/no such file", mk_file, unlink_a, unlink_b },
+	{ "name rename/access", mk_file, rename_a, create_b },
+	{ "name mkdir/rmdir", mk_file, mkdir_a, mkdir_b },
+	{ "name create/getdents", mk_file, create_a, getdents_b },
+	{ "fork", nothing, fork_a, NULL },
+	{ "exec", nothing, exec_a, NULL },
+	{ "signal", nothing, kill_a, kill_b, false },
+	{ "process_vm_writev", nothing, vm_write_a, vm_write_b },
+	{ "pty slave/master", mk_pty, pty_a, pty_b },
+	{ "pty master/slave", mk_pty, pty_master_a, pty_slave_b },
+	{ "flock", mk_lock, flock_hold_a, flock_b, true },
+};
+
+enum mode { EARLY, LATE, CLEAN };
+
+static void child_b(const struct flow *f, enum mode mode)
+{
+	if (mode == LATE)
+		sleep_ms(2 * STEP);
+	f->b();
+	say("B");
+	sleep_ms(5000);
+	_exit(0);
+}
+
+static void child_a(const struct flow *f, enum mode mode)
+{
+	if (mode != CLEAN)
+		taint();
+	sleep_ms(STEP);
+	f->a();
+	sleep_ms(5000);		/* exit would tell the parent */
+	_exit(0);
+}
+
+/* The parent lets go of what it made for A and B, or nobody sees it closed. */
+static void close_objects(void)
+{
+	int *fds[] = { &p[0], &p[1], &q[0], &q[1], &s[0], &s[1], &lst,
+		       &held_fd, &master, &slave };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(fds); i++) {
+		if (*fds[i] > 0)
+			close(*fds[i]);
+		*fds[i] = -1;
+	}
+}
+
+static void drop_children(pid_t a, pid_t b)
+{
+	int status;
+
+	if (a > 0)
+		kill(a, SIGKILL);
+	if (b > 0)
+		kill(b, SIGKILL);
+	while (waitpid(-1, &status, 0) > 0)
+		;
+	heard("nobody", 0);	/* what is left in the socket */
+}
+
+static void run(const struct flow *f, enum mode mode)
+{
+	static const char *const mode_name[] = { "early", "late", "clean" };
+	bool before, after;
+	pid_t a;
+
+	f->make();
+	pid_b = 0;
+	if (f->b) {
+		pid_b = fork();
+		if (!pid_b)
+			child_b(f, mode);
+	}
+	a = fork();
+	if (!a)
+		child_a(f, mode);
+	close_objects();
+	before = heard("B", 4 * STEP);
+	if (mode == CLEAN) {
+		ksft_test_result(before, "%s: %s\n", f->name, mode_name[mode]);
+	} else {
+		commit_all();
+		after = before || heard("B", 3000);
+		if (before)
+			ksft_print_msg("%s: seen before the commit\n", f->name);
+		if (!after)
+			ksft_print_msg("%s: never seen\n", f->name);
+		ksft_test_result(!before && after, "%s: %s\n", f->name,
+				 mode_name[mode]);
+	}
+	drop_children(a, pid_b);
+}
+
+/* The clean parent of a child that exits. */
+static void run_exit(bool tainted)
+{
+	bool before, after;
+	pid_t b = fork();
+
+	if (!b) {
+		pid_t a = fork();
+
+		if (!a) {
+			if (tainted)
+				taint();
+			_exit(0);
+		}
+		waitpid(a, NULL, 0);
+		say("B");
+		sleep_ms(5000);
+		_exit(0);
+	}
+	before = heard("B", 3 * STEP);
+	if (!tainted) {
+		ksft_test_result(before, "exit to wait: clean\n");
+	} else {
+		commit_all();
+		after = before || heard("B", 3000);
+		ksft_test_result(!before && after, "exit to wait: tainted\n");
+	}
+	drop_children(0, b);
+}
+
+/* Nothing is held of a process that has nothing to do with the tainted one. */
+static void run_bystander(const struct flow *f)
+{
+	bool before;
+	pid_t a, b;
+
+	f->make();
+	b = fork();
+	if (!b) {
+		struct stat st;
+
+		sleep_ms(2 * STEP);
+		stat("/etc/passwd", &st);
+		say("B");
+		sleep_ms(5000);
+		_exit(0);
+	}
+	pid_b = b;
+	a = fork();
+	if (!a)
+		child_a(f, EARLY);
+	close_objects();
+	before = heard("B", 5 * STEP);
+	commit_all();
+	ksft_test_result(before, "%s: bystander\n", f->name);
+	drop_children(a, b);
+}
+
+int main(int argc, char **argv)
+{
+	const char *only = getenv("FLOW");
+	unsigned int i, plan = 0;
+
+	if (argc == 3 && !strcmp(argv[1], "say")) {
+		outside_tx = atoi(argv[2]);
+		say("B");
+		sleep_ms(5000);
+		return 0;
+	}
+	ksft_print_header();
+	signal(SIGPIPE, SIG_IGN);
+	mkdir(DIR_, 0700);
+	if (outside_open() || source_open())
+		ksft_exit_fail_msg("cannot set up: %m\n");
+	for (i = 0; i < ARRAY_SIZE(flows); i++) {
+		if (only && !strstr(flows[i].name, only))
+			continue;
+		if (!flows[i].late_only)
+			run(&flows[i], EARLY);
+		if (flows[i].b)
+			run(&flows[i], LATE);
+		run(&flows[i], CLEAN);
+		plan += 1 + !flows[i].late_only + !!flows[i].b;
+		if (i % 8 == 0 && flows[i].a != kill_a) {
+			run_bystander(&flows[i]);
+			plan++;
+		}
+	}
+	run_exit(true);
+	run_exit(false);
+	plan += 2;
+	outside_close();
+	ksft_test_result(!source_close(), "modules unload\n");
+	ksft_set_plan(plan + 1);
+	if (ksft_get_fail_cnt())
+		ksft_exit_fail();
+	ksft_exit_pass();
+}
