@@ -275,11 +275,20 @@ DEFINE_HOOK(locks_lock_inode_wait, int,
 	return err;
 }
 
-/* Closing lets go of the locks, too. */
+/*
+ * Closing lets go of the locks, too.  And where a pipe or socket is shared by
+ * descriptors of several processes, the last to close it tells the far end what
+ * all have done: each leaves its dependency on the file, and the release
+ * (flow/pipe.c, output/net.c) takes it from there.
+ */
 DEFINE_HOOK_BEFORE(filp_close, int, (struct file *file, fl_owner_t id),
 		   (file, id))
 {
+	umode_t mode = file_inode(file)->i_mode;
+
 	spec_put(lock_key(file_inode(file)), SPEC_CH_LOCK);
+	if (S_ISFIFO(mode) || S_ISSOCK(mode))
+		spec_put(file, SPEC_CH_FILE);
 }
 
 static struct spec_hook *const hooks[] = {

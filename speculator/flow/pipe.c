@@ -40,6 +40,7 @@ DEFINE_HOOK(pipe_read, ssize_t, (struct kiocb *iocb, struct iov_iter *to),
 DEFINE_HOOK_BEFORE(pipe_release, int,
 		   (struct inode *inode, struct file *file), (inode, file))
 {
+	spec_take(file, SPEC_CH_FILE);	/* of those who closed it before */
 	spec_put(file->private_data, SPEC_CH_PIPE);
 }
 

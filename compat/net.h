@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What differs in networking between the kernels we run on. */
+#ifndef _COMPAT_NET_H
+#define _COMPAT_NET_H
+
+#include <linux/socket.h>
+#include <linux/version.h>
+#include <net/inet_connection_sock.h>
+#include <net/inet_sock.h>
+#include <net/tcp.h>
+
+/* Does splicing and sendfile go through sock->ops->sendpage? */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
+#define COMPAT_SENDPAGE 1
+#define COMPAT_MSG_PAGES 0
+#else
+#define COMPAT_SENDPAGE 0
+#define COMPAT_MSG_PAGES MSG_SPLICE_PAGES
+#endif
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
+#define compat_defer_connect(sk) (inet_sk(sk)->defer_connect)
+#else
+#define compat_defer_connect(sk) inet_test_bit(DEFER_CONNECT, sk)
+#endif
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 9, 0)
+#define compat_rcv_reason int
+#else
+#define compat_rcv_reason enum skb_drop_reason
+#endif
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 10, 0)
+#define COMPAT_ACCEPT_PROTO (struct sock *sk, int flags, int *err, bool kern)
+#define COMPAT_ACCEPT_ARGS (sk, flags, err, kern)
+#else
+#define COMPAT_ACCEPT_PROTO (struct sock *sk, struct proto_accept_arg *arg)
+#define COMPAT_ACCEPT_ARGS (sk, arg)
+#endif
+
+#endif /* _COMPAT_NET_H */

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Pseudo-terminals are inside the machine: the master is a process, not a
+ * screen.  A dependency goes through in both directions.
+ *
+ * Writes are seen by the hook on tty_write(), of which there can be only one:
+ * it is in output/tty.c, which also looks after poll and ioctl.
+ */
+
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include "../channel.h"
+#include "../object.h"
+#include "pty.h"
+
+/* After the original, whatever it returned: end of file is also news. */
+DEFINE_HOOK(tty_read, ssize_t, (struct kiocb *iocb, struct iov_iter *to),
+	    (iocb, to))
+{
+	struct tty_struct *tty = spec_file_tty(iocb->ki_filp);
+	ssize_t n = hook_orig_tty_read(iocb, to);
+
+	if (tty && spec_is_pty(tty))
+		spec_take(spec_pty_key(tty), SPEC_CH_PTY);
+	return n;
+}
+
+/* The last close of one end is what the other end reads as a hangup. */
+DEFINE_HOOK_BEFORE(tty_release, int, (struct inode *inode, struct file *file),
+		   (inode, file))
+{
+	struct tty_struct *tty = spec_file_tty(file);
+
+	if (tty && spec_is_pty(tty))
+		spec_put(spec_pty_key(tty), SPEC_CH_PTY);
+}
+
+/*
+ * ^C, ^\ and ^Z, written at the master, become a signal in a kernel thread
+ * that depends on nothing.  So whoever gets it is handed what the pair holds.
+ */
+static void pass_to_foreground(struct tty_struct *tty)
+{
+	const void *key = spec_pty_key(tty);
+	struct task_struct *task;
+	struct pid *pgrp;
+
+	if (!spec_maybe(key))
+		return;
+	pgrp = tty_get_pgrp(tty);
+	rcu_read_lock();
+	do_each_pid_task(pgrp, PIDTYPE_PGID, task) {
+		struct mm_struct *mm = READ_ONCE(task->mm);
+
+		/* Only compared: it may be gone by now, see object.h. */
+		if (mm)
+			spec_pass(key, mm, SPEC_CH_PTY);
+		else
+			spec_pass(key, task, SPEC_CH_PTY);
+	} while_each_pid_task(pgrp, PIDTYPE_PGID, task);
+	rcu_read_unlock();
+	put_pid(pgrp);
+}
+
+DEFINE_HOOK_VOID(isig, (int sig, struct tty_struct *tty), (sig, tty))
+{
+	if (spec_is_pty(tty))
+		pass_to_foreground(tty);
+	hook_orig_isig(sig, tty);
+}
+
+static struct spec_hook *const hooks[] = {
+	&hook_tty_read,
+	&hook_tty_release,
+	&hook_isig,
+};
+
+const struct spec_channel spec_flow_pty = {
+	.name = "pty",
+	.rule = "passes on",
+	.hooks = hooks,
+	.nr_hooks = ARRAY_SIZE(hooks),
+};

@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * UDP, raw and ICMP sockets: packets are held behind the output routing.
+ *
+ * The netfilter hook steals them, a work item lets them go on from there.  They
+ * stay charged to the socket's send buffer, which is the back-pressure, and they
+ * carry their own dependency.  Behind a packet that is held all later ones of
+ * the socket wait, whoever sent them: order first.
+ */
+
+#include <linux/rculist.h>
+#include <linux/slab.h>
+#include <net/dst.h>
+#include <net/sock.h>
+#include "../object.h"
+#include "../source.h"
+#include "../stats.h"
+#include "net.h"
+
+/**
+ * struct datagram - one held packet
+ * @list:	in its socket's queue
+ * @skb:	the packet; it is charged to the socket and holds its route
+ * @net:	for @okfn; the socket keeps it alive
+ * @sk:		for @okfn, a reference, or NULL
+ * @okfn:	how the packet goes on
+ * @since:	when it was held
+ * @dep:	what it depends on; empty if it only waits behind others
+ */
+struct datagram {
+	struct list_head list;
+	struct sk_buff *skb;
+	struct net *net;
+	struct sock *sk;
+	int (*okfn)(struct net *net, struct sock *sk, struct sk_buff *skb);
+	ktime_t since;
+	struct spec_dep dep;
+};
+
+/**
+ * struct datagram_queue - the held packets of a socket
+ * @node:	in its bucket
+ * @sk:		the socket; we hold a reference
+ * @items:	packets, oldest first
+ * @sender:	the task that is sending packets taken off @items, or NULL: new
+ *		ones must queue even if @items is empty
+ * @wake:	a writer was refused: tell it when there is room
+ *
+ * All under the bucket's lock, which is taken in softirq and with the socket
+ * locked.  Only the release frees a queue.
+ */
+struct datagram_queue {
+	struct hlist_node node;
+	struct sock *sk;
+	struct list_head items;
+	const struct task_struct *sender;
+	bool wake;
+};
+
+struct datagram_bucket {
+	struct hlist_head head;
+	spinlock_t lock;	/* see struct datagram_queue */
+};
+
+static struct datagram_bucket buckets[1 << SPEC_NET_BITS];
+
+static __always_inline struct datagram_bucket *bucket_of(const struct sock *sk)
+{
+	return &buckets[hash_ptr(sk, SPEC_NET_BITS)];
+}
+
+static struct datagram_queue *find(struct datagram_bucket *b,
+				   const struct sock *sk)
+{
+	struct datagram_queue *q;
+
+	lockdep_assert_held(&b->lock);
+	hlist_for_each_entry(q, &b->head, node)
+		if (q->sk == sk)
+			return q;
+	return NULL;
+}
+
+/* The socket's queue, a new one if need be; NULL without memory. */
+static struct datagram_queue *get_queue(struct datagram_bucket *b,
+					struct sock *sk)
+{
+	struct datagram_queue *q = find(b, sk);
+
+	if (q)
+		return q;
+	q = kzalloc(sizeof(*q), GFP_ATOMIC | __GFP_NOWARN);
+	if (!q)
+		return NULL;
+	sock_hold(sk);
+	q->sk = sk;
+	INIT_LIST_HEAD(&q->items);
+	hlist_add_head(&q->node, &b->head);
+	return q;
+}
+
+/**
+ * spec_datagram_hold - steal a packet
+ * @sk: its socket
+ * @skb: the packet
+ * @state: the hook's
+ * @dep: what it depends on
+ * @mask: the pending components of @dep; 0: hold it only behind others
+ *
+ * Context: any that sends.
+ * Return: the verdict of netfilter: stolen, accepted if there is nothing to
+ *	wait for, dropped without memory (as a full device queue drops).
+ */
+unsigned int spec_datagram_hold(struct sock *sk, struct sk_buff *skb,
+				const struct nf_hook_state *state,
+				const struct spec_dep *dep, u32 mask)
+{
+	struct datagram_bucket *b = bucket_of(sk);
+	struct datagram_queue *q;
+	struct datagram *d;
+	unsigned int verdict = NF_DROP;
+
+	d = kzalloc(sizeof(*d), GFP_ATOMIC | __GFP_NOWARN);
+	if (!d)
+		return NF_DROP;
+	d->skb = skb;
+	d->net = state->net;
+	d->sk = state->sk;
+	d->okfn = state->okfn;
+	d->since = ktime_get();
+	if (mask)
+		spec_dep_merge(&d->dep, 0, dep, mask);
+
+	spin_lock_bh(&b->lock);
+	q = mask ? get_queue(b, sk) : find(b, sk);
+	if (!mask && (!q || (list_empty(&q->items) && !q->sender))) {
+		verdict = NF_ACCEPT;
+	} else if (q && q->sender == current && !in_serving_softirq()) {
+		/*
+		 * What we just let go comes by a second time, inside a tunnel or
+		 * an IPsec transform.
+		 */
+		verdict = NF_ACCEPT;
+	} else if (q && (!skb_dst(skb) || skb_dst_force(skb))) {
+		if (d->sk)
+			sock_hold(d->sk);
+		list_add_tail(&d->list, &q->items);
+		/* The packet is there already; the limit is for the next one. */
+		spec_held_charge(SPEC_CH_DATAGRAM, skb->truesize, true);
+		verdict = NF_STOLEN;
+	}
+	spin_unlock_bh(&b->lock);
+
+	if (verdict != NF_STOLEN) {
+		kfree(d);
+		return verdict;
+	}
+	if (!mask)
+		return NF_STOLEN;
+	spec_request_commit(dep, mask);
+	/* If it committed before the packet was queued, nobody has seen it. */
+	mask = spec_dep_pending(dep, &spec_marks);
+	if (!mask || spec_dep_lost(mask))
+		spec_net_kick();
+	return NF_STOLEN;
+}
+
+/**
+ * spec_datagram_local_out - a packet of a socket that isn't TCP
+ * @sk: the socket
+ * @skb: on its way out, not over loopback
+ * @state: the hook's
+ *
+ * What counts is the dependency of the socket, not of the running process: the
+ * packet may be an uncorked one, or be sent by a softirq or after the exit.
+ *
+ * Context: any that sends.
+ * Return: the verdict of netfilter.
+ */
+unsigned int spec_datagram_local_out(struct sock *sk, struct sk_buff *skb,
+				     const struct nf_hook_state *state)
+{
+	struct spec_dep dep;
+	u32 mask = 0;
+
+	if (spec_maybe(sk))
+		mask = spec_read(sk, &dep);
+	if (likely(!mask) && hlist_empty(&bucket_of(sk)->head))
+		return NF_ACCEPT;
+	if (unlikely(spec_dep_lost(mask))) {
+		spec_count(drops, SPEC_CH_DATAGRAM);
+		return NF_DROP_ERR(-EIO);
+	}
+	return spec_datagram_hold(sk, skb, state, &dep, mask);
+}
+
+/**
+ * spec_datagram_wake_later - a writer got EAGAIN though poll() says writable
+ * @sk: the socket, of any protocol
+ *
+ * An edge-triggered epoll would never report it again: the release does.
+ *
+ * Context: process.
+ */
+void spec_datagram_wake_later(struct sock *sk)
+{
+	struct datagram_bucket *b = bucket_of(sk);
+	struct datagram_queue *q;
+
+	if (sk->sk_socket)
+		set_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
+	spin_lock_bh(&b->lock);
+	q = get_queue(b, sk);
+	if (q)
+		q->wake = true;
+	spin_unlock_bh(&b->lock);
+	/* Room again before we were on the list? */
+	if (spec_held_room(SPEC_CH_DATAGRAM))
+		spec_net_kick();
+}
+
+static void discard(struct datagram *d)
+{
+	spec_held_uncharge(SPEC_CH_DATAGRAM, d->skb->truesize, d->since, true);
+	kfree_skb(d->skb);
+	if (d->sk)
+		sock_put(d->sk);
+	kfree(d);
+}
+
+static void send(struct datagram *d)
+{
+	struct sk_buff *skb = d->skb;
+
+	spec_held_uncharge(SPEC_CH_DATAGRAM, skb->truesize, d->since, false);
+	/*
+	 * The environment of a softirq.  If the device has gone meanwhile, the
+	 * route leads to the black hole.
+	 */
+	rcu_read_lock();
+	local_bh_disable();
+	d->okfn(d->net, d->sk, skb);
+	local_bh_enable();
+	rcu_read_unlock();
+	if (d->sk)
+		sock_put(d->sk);
+	kfree(d);
+	cond_resched();
+}
+
+/* Take the packets that need not wait any longer off the queue. */
+static void take_ready(struct datagram_queue *q, struct list_head *ready,
+		       struct list_head *lost)
+{
+	struct datagram *d, *tmp;
+
+	list_for_each_entry_safe(d, tmp, &q->items, list) {
+		u32 pending = spec_dep_pending(&d->dep, &spec_marks);
+
+		if (spec_dep_lost(pending))
+			list_move_tail(&d->list, lost);
+		else if (pending)
+			break;
+		else
+			list_move_tail(&d->list, ready);
+	}
+}
+
+/*
+ * A queue that has something to do, or nothing to do any more and can be freed.
+ * NULL: all others wait for a commit.
+ */
+static struct datagram_queue *next_ready(struct datagram_bucket *b,
+					 struct list_head *ready,
+					 struct list_head *lost, bool *wake)
+{
+	bool room = spec_held_room(SPEC_CH_DATAGRAM);
+	struct datagram_queue *q;
+
+	hlist_for_each_entry(q, &b->head, node) {
+		take_ready(q, ready, lost);
+		*wake = q->wake && room;
+		if (*wake)
+			q->wake = false;
+		if (!list_empty(ready) || !list_empty(lost) || *wake ||
+		    (list_empty(&q->items) && !q->wake)) {
+			q->sender = current;
+			return q;
+		}
+	}
+	return NULL;
+}
+
+static void wake_writer(struct sock *sk)
+{
+	/* As long as we hold it the socket cannot become an orphan. */
+	read_lock_bh(&sk->sk_callback_lock);
+	if (sk->sk_socket)
+		sk->sk_write_space(sk);
+	read_unlock_bh(&sk->sk_callback_lock);
+}
+
+static void release_bucket(struct datagram_bucket *b,
+			   struct spec_net_drops *drops)
+{
+	struct datagram *d, *tmp;
+	struct datagram_queue *q;
+	LIST_HEAD(ready);
+	LIST_HEAD(lost);
+	bool wake;
+
+	if (hlist_empty(&b->head))
+		return;
+	spin_lock_bh(&b->lock);
+	while ((q = next_ready(b, &ready, &lost, &wake))) {
+		bool done;
+
+		spin_unlock_bh(&b->lock);
+		list_for_each_entry_safe(d, tmp, &ready, list)
+			send(d);
+		INIT_LIST_HEAD(&ready);
+		list_for_each_entry_safe(d, tmp, &lost, list) {
+			drops->packets++;
+			drops->bytes += d->skb->len;
+			discard(d);
+		}
+		INIT_LIST_HEAD(&lost);
+		if (wake)
+			wake_writer(q->sk);
+
+		spin_lock_bh(&b->lock);
+		q->sender = NULL;
+		done = list_empty(&q->items) && !q->wake;
+		if (!done)
+			continue;
+		hlist_del(&q->node);
+		spin_unlock_bh(&b->lock);
+		sock_put(q->sk);
+		kfree(q);
+		spin_lock_bh(&b->lock);
+	}
+	spin_unlock_bh(&b->lock);
+}
+
+/**
+ * spec_datagram_released - something is durable or has failed
+ * @drops: the account of what is lost
+ *
+ * Context: process, may sleep; one call at a time.
+ * Return: whether nothing is held any more.
+ */
+bool spec_datagram_released(struct spec_net_drops *drops)
+{
+	bool empty = true;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(buckets); i++) {
+		release_bucket(&buckets[i], drops);
+		if (!hlist_empty(&buckets[i].head))
+			empty = false;
+	}
+	/* A writer is still refused, and it may be a terminal that gives way. */
+	if (!empty && !spec_held_room(SPEC_CH_DATAGRAM))
+		spec_net_kick_later();
+	return empty;
+}
+
+/**
+ * spec_datagram_init - make the table
+ */
+void spec_datagram_init(void)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(buckets); i++)
+		spin_lock_init(&buckets[i].lock);
+}
+
+/**
+ * spec_datagram_show - debugfs "held"
+ * @m: seq_file
+ */
+void spec_datagram_show(struct seq_file *m)
+{
+	unsigned int sockets = 0, packets = 0;
+	struct datagram_queue *q;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(buckets); i++) {
+		spin_lock_bh(&buckets[i].lock);
+		hlist_for_each_entry(q, &buckets[i].head, node) {
+			sockets++;
+			packets += list_count_nodes(&q->items);
+		}
+		spin_unlock_bh(&buckets[i].lock);
+	}
+	seq_printf(m, "datagram sockets %u packets %u\n", sockets, packets);
+}

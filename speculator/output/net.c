@@ -1,0 +1,628 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Sockets: what may be held is held, what is inside passes on, the rest waits.
+ *
+ * The security_socket_* functions see every call of a program before it does
+ * anything, for every family: unknown ones end in the default branch and wait.
+ * For IP the dependency is put on the socket there (and a mark in its stream,
+ * tcp.c), since packets may leave later, from a softirq or after the exit.  A
+ * netfilter hook behind the output routing then knows whether a packet stays in
+ * the machine (flow/inet.c) or is to be held (datagram.c).
+ */
+
+#include <linux/in.h>
+#include <linux/in6.h>
+#include <linux/inetdevice.h>
+#include <linux/module.h>
+#include <linux/net.h>
+#include <linux/netfilter_ipv4.h>
+#include <linux/netfilter_ipv6.h>
+#include <linux/pagemap.h>
+#include <linux/seq_file.h>
+#include <linux/skmsg.h>
+#include <linux/workqueue.h>
+#include <net/addrconf.h>
+#include <net/ip.h>
+#include <net/ipv6.h>
+#include <net/net_namespace.h>
+#include <net/tcp.h>
+#include "../../compat/net.h"
+#include "../flow/file.h"
+#include "../flow/inet.h"
+#include "../object.h"
+#include "../source.h"
+#include "../stats.h"
+#include "net.h"
+
+/* The core calls released() from its own work item: one pass at a time. */
+static DEFINE_MUTEX(release_mutex);
+
+static bool release_all(void)
+{
+	struct spec_net_drops drops = {};
+	bool empty;
+
+	mutex_lock(&release_mutex);
+	empty = spec_datagram_released(&drops);
+	empty &= spec_tcp_released(&drops);
+	mutex_unlock(&release_mutex);
+	if (drops.sockets || drops.packets)
+		pr_err("%s: %lu TCP connections reset, %lu packets dropped, %llu bytes never sent: what they depended on is lost\n",
+		       KBUILD_MODNAME, drops.sockets, drops.packets, drops.bytes);
+	return empty;
+}
+
+static void release_fn(struct work_struct *work)
+{
+	release_all();
+}
+static DECLARE_WORK(kick_work, release_fn);
+static DECLARE_DELAYED_WORK(kick_later_work, release_fn);
+
+void spec_net_kick(void)
+{
+	queue_work(system_highpri_wq, &kick_work);
+}
+
+void spec_net_kick_later(void)
+{
+	queue_delayed_work(system_highpri_wq, &kick_later_work, 1);
+}
+
+enum socket_kind {
+	KIND_TCP,	/* held by tcp.c */
+	KIND_DATAGRAM,	/* held by datagram.c */
+	KIND_PASS,	/* nothing leaves, or another file takes care */
+	KIND_WAIT,	/* anything else */
+};
+
+static enum socket_kind kind_of(const struct sock *sk)
+{
+	enum socket_kind kind = KIND_WAIT;
+
+	switch (sk->sk_family) {
+	case AF_UNIX:
+		return KIND_PASS;	/* flow/unix.c */
+	case AF_INET:
+	case AF_INET6:
+		if (sk->sk_type == SOCK_RAW)
+			return KIND_DATAGRAM;
+		switch (sk->sk_protocol) {
+		case IPPROTO_TCP:
+			kind = KIND_TCP;
+			break;
+		case IPPROTO_UDP:
+		case IPPROTO_UDPLITE:
+		case IPPROTO_ICMP:
+		case IPPROTO_ICMPV6:
+			kind = KIND_DATAGRAM;
+			break;
+		default:
+			return KIND_WAIT;
+		}
+		/* A BPF program may send it on through any other socket. */
+		rcu_read_lock();
+		if (sk_psock(sk))
+			kind = KIND_WAIT;
+		rcu_read_unlock();
+		return kind;
+	default:
+		return KIND_WAIT;
+	}
+}
+
+static int wait_self(void)
+{
+	return spec_wait_self(SPEC_CH_SOCKET, SPEC_WAIT_KILLABLE);
+}
+
+/* The running process, which depends on @dep, sends. */
+static int send_gate(struct sock *sk, int flags, const struct spec_dep *dep,
+		     u32 mask)
+{
+	enum spec_channel_id ch;
+	enum socket_kind kind;
+
+	if (spec_net_exempt(sk))
+		return 0;
+	kind = kind_of(sk);
+	if (kind == KIND_PASS)
+		return 0;
+	if (spec_dep_lost(mask))
+		return -EIO;
+	if (kind == KIND_WAIT)
+		return wait_self();
+
+	ch = kind == KIND_TCP ? SPEC_CH_TCP : SPEC_CH_DATAGRAM;
+	if (!spec_held_room(ch)) {
+		if (!(flags & MSG_DONTWAIT))
+			return wait_self();
+		spec_request_commit(dep, mask);
+		spec_datagram_wake_later(sk);
+		return -EAGAIN;
+	}
+	/* For loopback, and for packets. */
+	spec_put(sk, ch);
+	if (kind == KIND_DATAGRAM)
+		return 0;
+	/*
+	 * Data in a SYN goes another way, and the urgent pointer tells of a byte
+	 * in the header of those before it.
+	 */
+	if ((flags & (MSG_FASTOPEN | MSG_OOB)) || compat_defer_connect(sk) ||
+	    spec_tcp_mark(sk, dep, mask))
+		return wait_self();
+	return 0;
+}
+
+DEFINE_HOOK_GATE(security_socket_sendmsg,
+		 (struct socket *sock, struct msghdr *msg, int size),
+		 (sock, msg, size))
+{
+	struct spec_dep dep;
+	u32 mask = spec_self_pending(&dep);
+
+	if (likely(!mask))
+		return 0;
+	/* Pages of a file may change while they are held: send a copy. */
+	msg->msg_flags &= ~COMPAT_MSG_PAGES;
+	return send_gate(sock->sk, msg->msg_flags, &dep, mask);
+}
+
+#if COMPAT_SENDPAGE
+/* The running process also saw the page as it is now. */
+static void take_page(struct page *page)
+{
+	struct address_space *mapping;
+
+	rcu_read_lock();
+	mapping = READ_ONCE(page->mapping);
+	if (mapping && !((unsigned long)mapping & PAGE_MAPPING_FLAGS)) {
+		struct inode *inode = READ_ONCE(mapping->host);
+
+		if (inode)
+			spec_take_inode(inode);
+	}
+	rcu_read_unlock();
+}
+
+/*
+ * splice() and sendfile() send the page itself.  While it is held somebody may
+ * write to it, and what goes out in the end would be newer than what we waited
+ * for.  So a process with dependencies sends a copy.
+ */
+DEFINE_HOOK(kernel_sendpage, int,
+	    (struct socket *sock, struct page *page, int offset, size_t size,
+	     int flags),
+	    (sock, page, offset, size, flags))
+{
+	struct page *copy;
+	struct spec_dep dep;
+	u32 mask;
+	int ret;
+
+	take_page(page);
+	if (likely(!spec_self_pending(&dep)) || spec_net_exempt(sock->sk) ||
+	    kind_of(sock->sk) == KIND_PASS)
+		return hook_orig_kernel_sendpage(sock, page, offset, size, flags);
+
+	copy = offset + size <= PAGE_SIZE ? alloc_page(GFP_KERNEL) : NULL;
+	if (!copy) {
+		ret = wait_self();
+		return ret ? : hook_orig_kernel_sendpage(sock, page, offset,
+							 size, flags);
+	}
+	memcpy_page(copy, offset, page, offset, size);
+	take_page(page);	/* as of the copy */
+	mask = spec_self_pending(&dep);
+	ret = mask ? send_gate(sock->sk, flags, &dep, mask) : 0;
+	if (!ret)
+		ret = hook_orig_kernel_sendpage(sock, copy, offset, size, flags);
+	put_page(copy);
+	return ret;
+}
+#endif
+
+/* Does @address lead back to this machine?  If we err, netfilter drops the SYN. */
+static bool is_local(struct sock *sk, const struct sockaddr *address, int len)
+{
+	const struct sockaddr_in6 *sin6 = (const struct sockaddr_in6 *)address;
+	const struct sockaddr_in *sin = (const struct sockaddr_in *)address;
+	__be32 addr;
+
+	if (address->sa_family == AF_INET && len >= (int)sizeof(*sin)) {
+		addr = sin->sin_addr.s_addr;
+	} else if (address->sa_family == AF_INET6 && len >= SIN6_LEN_RFC2133) {
+		if (!ipv6_addr_v4mapped(&sin6->sin6_addr))
+			return ipv6_addr_any(&sin6->sin6_addr) ||
+			       ipv6_addr_loopback(&sin6->sin6_addr) ||
+			       ipv6_chk_addr(sock_net(sk), &sin6->sin6_addr,
+					     NULL, 0);
+		addr = sin6->sin6_addr.s6_addr32[3];
+	} else {
+		return false;	/* AF_UNSPEC: a disconnect sends an RST */
+	}
+	return addr == htonl(INADDR_ANY) || ipv4_is_loopback(addr) ||
+	       inet_addr_type(sock_net(sk), addr) == RTN_LOCAL;
+}
+
+/* May the running process do something with @sk that peers could notice? */
+static int control_gate(struct sock *sk)
+{
+	if (spec_net_exempt(sk) || kind_of(sk) == KIND_PASS ||
+	    sk->sk_family == AF_NETLINK || sk->sk_family == AF_PACKET)
+		return 0;
+	return wait_self();
+}
+
+/* Who connects to the outside waits, on a non-blocking socket, too. */
+DEFINE_HOOK_GATE(security_socket_connect,
+		 (struct socket *sock, struct sockaddr *address, int addrlen),
+		 (sock, address, addrlen))
+{
+	struct sock *sk = sock->sk;
+	struct spec_dep dep;
+
+	if (likely(!spec_self_pending(&dep)))
+		return 0;
+	switch (kind_of(sk)) {
+	case KIND_DATAGRAM:
+		return 0;
+	case KIND_TCP:
+		if (addrlen < (int)sizeof(address->sa_family) ||
+		    !is_local(sk, address, addrlen))
+			break;
+		spec_put(sk, SPEC_CH_LOOPBACK);
+		return 0;
+	default:
+		break;
+	}
+	return control_gate(sk);
+}
+
+/* A port that opens can be found from outside. */
+DEFINE_HOOK_GATE(security_socket_bind,
+		 (struct socket *sock, struct sockaddr *address, int addrlen),
+		 (sock, address, addrlen))
+{
+	struct spec_dep dep;
+
+	if (likely(!spec_self_pending(&dep)))
+		return 0;
+	return control_gate(sock->sk);
+}
+
+DEFINE_HOOK_GATE(security_socket_listen, (struct socket *sock, int backlog),
+		 (sock, backlog))
+{
+	struct spec_dep dep;
+
+	if (likely(!spec_self_pending(&dep)))
+		return 0;
+	return control_gate(sock->sk);
+}
+
+/* The FIN is a byte of the stream; of other families a shutdown is a message. */
+DEFINE_HOOK_GATE(security_socket_shutdown, (struct socket *sock, int how),
+		 (sock, how))
+{
+	struct spec_dep dep;
+	u32 mask = spec_self_pending(&dep);
+	struct sock *sk = sock->sk;
+
+	if (likely(!mask))
+		return 0;
+	switch (kind_of(sk)) {
+	case KIND_DATAGRAM:
+		return 0;
+	case KIND_TCP:
+		if (sk->sk_state == TCP_LISTEN || spec_net_exempt(sk))
+			return control_gate(sk);
+		return send_gate(sk, 0, &dep, mask);
+	default:
+		return control_gate(sk);
+	}
+}
+
+/* Options of IP that only concern the packets of later calls, or reception. */
+static bool ip_option_is_harmless(int optname)
+{
+	switch (optname) {
+	case IP_TOS:
+	case IP_TTL:
+	case IP_HDRINCL:
+	case IP_OPTIONS:
+	case IP_RECVOPTS:
+	case IP_RETOPTS:
+	case IP_PKTINFO:
+	case IP_MTU_DISCOVER:
+	case IP_RECVERR:
+	case IP_RECVTTL:
+	case IP_RECVTOS:
+	case IP_FREEBIND:
+	case IP_PASSSEC:
+	case IP_TRANSPARENT:
+	case IP_ORIGDSTADDR:
+	case IP_MINTTL:
+	case IP_NODEFRAG:
+	case IP_CHECKSUM:
+	case IP_BIND_ADDRESS_NO_PORT:
+	case IP_RECVFRAGSIZE:
+	case IP_RECVERR_RFC4884:
+	case IP_MULTICAST_IF:
+	case IP_MULTICAST_TTL:
+	case IP_MULTICAST_LOOP:
+	case IP_MULTICAST_ALL:
+	case IP_UNICAST_IF:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool ipv6_option_is_harmless(int optname)
+{
+	switch (optname) {
+	case IPV6_UNICAST_HOPS:
+	case IPV6_MULTICAST_IF:
+	case IPV6_MULTICAST_HOPS:
+	case IPV6_MULTICAST_LOOP:
+	case IPV6_MULTICAST_ALL:
+	case IPV6_MTU_DISCOVER:
+	case IPV6_MTU:
+	case IPV6_RECVERR:
+	case IPV6_RECVERR_RFC4884:
+	case IPV6_V6ONLY:
+	case IPV6_FLOWINFO:
+	case IPV6_FLOWINFO_SEND:
+	case IPV6_CHECKSUM:
+	case IPV6_2292PKTINFO:
+	case IPV6_2292HOPOPTS:
+	case IPV6_2292DSTOPTS:
+	case IPV6_2292RTHDR:
+	case IPV6_2292HOPLIMIT:
+	case IPV6_HDRINCL:
+	case IPV6_RECVPKTINFO:
+	case IPV6_PKTINFO:
+	case IPV6_RECVHOPLIMIT:
+	case IPV6_HOPLIMIT:
+	case IPV6_RECVHOPOPTS:
+	case IPV6_RECVRTHDR:
+	case IPV6_RECVDSTOPTS:
+	case IPV6_RECVPATHMTU:
+	case IPV6_DONTFRAG:
+	case IPV6_RECVTCLASS:
+	case IPV6_TCLASS:
+	case IPV6_AUTOFLOWLABEL:
+	case IPV6_ADDR_PREFERENCES:
+	case IPV6_MINHOPCOUNT:
+	case IPV6_ORIGDSTADDR:
+	case IPV6_TRANSPARENT:
+	case IPV6_UNICAST_IF:
+	case IPV6_RECVFRAGSIZE:
+	case IPV6_FREEBIND:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool option_is_harmless(const struct sock *sk, int level, int optname)
+{
+	if (level == SOL_SOCKET)
+		return true;
+	if (sk->sk_family != AF_INET && sk->sk_family != AF_INET6)
+		return false;
+	switch (level) {
+	case SOL_TCP:
+		/* The repair mode writes sequence numbers, and sends. */
+		return optname != TCP_REPAIR && optname != TCP_REPAIR_QUEUE &&
+		       optname != TCP_QUEUE_SEQ && optname != TCP_REPAIR_WINDOW;
+	case SOL_UDP:
+	case SOL_UDPLITE:
+	case SOL_RAW:
+	case SOL_ICMPV6:
+		return true;
+	case SOL_IP:
+		return ip_option_is_harmless(optname);
+	case SOL_IPV6:
+		return ipv6_option_is_harmless(optname);
+	default:
+		return false;
+	}
+}
+
+/* Joining a group, for one, sends a report. */
+DEFINE_HOOK_GATE(security_socket_setsockopt,
+		 (struct socket *sock, int level, int optname),
+		 (sock, level, optname))
+{
+	struct spec_dep dep;
+
+	if (likely(!spec_self_pending(&dep)) ||
+	    option_is_harmless(sock->sk, level, optname))
+		return 0;
+	return control_gate(sock->sk);
+}
+
+/* Will the close send an RST, or several? */
+static bool closes_hard(struct sock *sk)
+{
+	if (sk->sk_state == TCP_LISTEN)
+		return true;
+	if (!spec_tcp_outside(sk))
+		return false;
+	return !skb_queue_empty_lockless(&sk->sk_receive_queue) ||
+	       (sock_flag(sk, SOCK_LINGER) && !sk->sk_lingertime);
+}
+
+/* Closing such a socket reports that its host leaves the group. */
+static bool in_group(const struct sock *sk)
+{
+	if (rcu_access_pointer(inet_sk(sk)->mc_list))
+		return true;
+#if IS_ENABLED(CONFIG_IPV6)
+	if (sk->sk_family == AF_INET6 &&
+	    rcu_access_pointer(inet6_sk(sk)->ipv6_mc_list))
+		return true;
+#endif
+	return false;
+}
+
+/*
+ * The last close, by close(), by exit, by exec, or of a descriptor in flight.
+ * It cannot be refused.
+ */
+DEFINE_HOOK_BEFORE(sock_close, int, (struct inode *inode, struct file *file),
+		   (inode, file))
+{
+	struct sock *sk = SOCKET_I(inode)->sk;
+	struct spec_dep dep;
+	u32 mask = spec_self_pending(&dep);
+
+	if (likely(!mask) || !sk || spec_net_exempt(sk))
+		return;
+	switch (kind_of(sk)) {
+	case KIND_PASS:
+		return;
+	case KIND_DATAGRAM:
+		if (!in_group(sk))
+			return;
+		break;
+	case KIND_TCP:
+		spec_put(sk, SPEC_CH_TCP);
+		if (sk->sk_state == TCP_CLOSE)
+			return;
+		if (spec_dep_lost(mask)) {
+			/* The FIN would be held, and in the end reset. */
+			if (spec_tcp_outside(sk))
+				tcp_abort(sk, ECONNRESET);
+			return;
+		}
+		if (!closes_hard(sk) && !spec_tcp_mark(sk, &dep, mask))
+			return;
+		break;
+	default:
+		if (sk->sk_family == AF_NETLINK || sk->sk_family == AF_PACKET)
+			return;
+	}
+	spec_wait_self(SPEC_CH_SOCKET, SPEC_WAIT_ALWAYS);
+}
+
+/*
+ * The last hook behind the output routing: only what is really sent comes here,
+ * and NAT has changed what it wants to change.
+ */
+static unsigned int local_out(void *priv, struct sk_buff *skb,
+			      const struct nf_hook_state *state)
+{
+	struct sock *sk = skb->sk;
+
+	/* Handshakes of sockets to be, and the kernel's own packets. */
+	if (!sk || !sk_fullsock(sk) || spec_net_exempt(sk))
+		return NF_ACCEPT;
+	if (spec_net_inside(state->out)) {
+		spec_inet_pass(sk, skb, state->pf);
+		return NF_ACCEPT;
+	}
+	if (sk_is_tcp(sk))
+		return spec_tcp_local_out(sk, skb, state);
+	return spec_datagram_local_out(sk, skb, state);
+}
+
+static const struct nf_hook_ops nf_ops[] = {
+	{
+		.hook = local_out,
+		.pf = NFPROTO_IPV4,
+		.hooknum = NF_INET_LOCAL_OUT,
+		.priority = INT_MAX,
+	},
+	{
+		.hook = local_out,
+		.pf = NFPROTO_IPV6,
+		.hooknum = NF_INET_LOCAL_OUT,
+		.priority = INT_MAX,
+	},
+};
+
+static int __net_init netns_init(struct net *net)
+{
+	return nf_register_net_hooks(net, nf_ops, ARRAY_SIZE(nf_ops));
+}
+
+/* Held packets keep their socket, and the socket keeps the namespace. */
+static void __net_exit netns_exit(struct net *net)
+{
+	nf_unregister_net_hooks(net, nf_ops, ARRAY_SIZE(nf_ops));
+}
+
+static struct pernet_operations net_ops = {
+	.init = netns_init,
+	.exit = netns_exit,
+};
+
+static int install(char *why, size_t why_len)
+{
+	int err = spec_tcp_init(why, why_len);
+
+	if (err)
+		return err;
+	spec_datagram_init();
+	err = register_pernet_subsys(&net_ops);
+	if (err)
+		snprintf(why, why_len, "cannot register netfilter hooks (%d)",
+			 err);
+	return err;
+}
+
+static void remove(void)
+{
+	unregister_pernet_subsys(&net_ops);
+	/*
+	 * Nothing is live any more, so all may go; what does not yet is a socket
+	 * that its owner has locked.
+	 */
+	while (!release_all())
+		schedule_timeout_uninterruptible(1);
+	cancel_delayed_work_sync(&kick_later_work);
+	cancel_work_sync(&kick_work);
+}
+
+static void released(void)
+{
+	release_all();
+}
+
+static void show(struct seq_file *m)
+{
+	spec_tcp_show(m);
+	spec_datagram_show(m);
+}
+
+static struct spec_hook *const hooks[] = {
+	&hook_security_socket_sendmsg,
+#if COMPAT_SENDPAGE
+	&hook_kernel_sendpage,
+#endif
+	&hook_security_socket_connect,
+	&hook_security_socket_bind,
+	&hook_security_socket_listen,
+	&hook_security_socket_shutdown,
+	&hook_security_socket_setsockopt,
+	&hook_sock_close,
+	&spec_hook_tcp_write_xmit,
+	&spec_hook_tcp_write_wakeup,
+	&spec_hook_tcp_send_loss_probe,
+	&spec_hook_tcp_rcv_state_process,
+};
+
+const struct spec_channel spec_output_net = {
+	.name = "net",
+	.rule = "holds",
+	.hooks = hooks,
+	.nr_hooks = ARRAY_SIZE(hooks),
+	.install = install,
+	.remove = remove,
+	.released = released,
+	.show = show,
+};

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Wrappers that answer instead of the original, or step aside. */
+#ifndef _XSYNC_HOOK_H
+#define _XSYNC_HOOK_H
+
+#include <linux/limits.h>
+#include <speculator_hook.h>
+
+/* The body's answer when the call is none of ours. */
+#define HOOK_ORIGINAL LONG_MIN
+
+/*
+ * The body returns the value for the caller, or HOOK_ORIGINAL. The original is
+ * then entered by a jump: a task asleep in an fsync of somebody else's file
+ * system is not on our stack and does not hold up an unload. A body that calls
+ * the original itself does so for an xsync mount only, which holds the module.
+ */
+#define DEFINE_HOOK_INSTEAD(fn, ret, proto, args)			\
+	__HOOK_DECLARE(fn, ret, proto);					\
+	static __always_inline long hook_instead_##fn proto;		\
+	static __always_inline ret hook_body_##fn proto			\
+	{								\
+		return hook_orig_##fn args;				\
+	}								\
+	__used ret hook_entry_##fn proto				\
+	{								\
+		long __r;						\
+		this_cpu_inc(hook_inflight);				\
+		__r = hook_instead_##fn args;				\
+		this_cpu_dec(hook_inflight);				\
+		if (__r != HOOK_ORIGINAL)				\
+			return (__force ret)__r;			\
+		return hook_body_##fn args;				\
+	}								\
+	static __always_inline long hook_instead_##fn proto
+
+/* The same for a function that returns nothing. */
+#define DEFINE_HOOK_INSTEAD_VOID(fn, proto, args)			\
+	__HOOK_DECLARE(fn, void, proto);				\
+	static __always_inline long hook_instead_##fn proto;		\
+	static __always_inline void hook_body_##fn proto		\
+	{								\
+		hook_orig_##fn args;					\
+	}								\
+	__used void hook_entry_##fn proto				\
+	{								\
+		long __r;						\
+		this_cpu_inc(hook_inflight);				\
+		__r = hook_instead_##fn args;				\
+		this_cpu_dec(hook_inflight);				\
+		if (__r == HOOK_ORIGINAL)				\
+			hook_body_##fn args;				\
+	}								\
+	static __always_inline long hook_instead_##fn proto
+
+#endif /* _XSYNC_HOOK_H */

@@ -1,0 +1,582 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The journal as a commit source.
+ *
+ * Every modification of an ext4 file system happens under a jbd2 handle, and
+ * jbd2_handle_start fires in the modifying task, with the transaction, before
+ * the modification can be seen. With data=journal the commit of that
+ * transaction holds all of it, mmap stores included: a page is made writable
+ * under a handle, and write-protected again when the transaction commits.
+ *
+ * jbd2_end_commit fires after the commit record is on the medium behind a
+ * flush. It also fires for an aborted journal, which has written nothing.
+ */
+
+#include <linux/cache.h>
+#include <linux/hash.h>
+#include <linux/module.h>
+#include <linux/rculist.h>
+#include <linux/tracepoint.h>
+#include "hook.h"
+#include "trace.h"
+#include "../compat/bdev.h"
+
+struct ext4_iloc;
+
+/* Armed mounts. Written under list_lock, walked under RCU. */
+static LIST_HEAD(armed);
+static DEFINE_SPINLOCK(list_lock);
+static struct workqueue_struct *commit_wq;
+
+/**
+ * struct finder - a mount that asks its super block for the journal
+ * @task: who asks
+ * @sb: whose journal
+ * @journal: the answer
+ */
+struct finder {
+	struct task_struct *task;
+	struct super_block *sb;
+	journal_t *journal;
+};
+
+static struct finder finder;
+static DEFINE_MUTEX(finder_lock);
+
+/* Caller holds rcu_read_lock(). */
+static struct xsync_mount *mount_of_journal(const journal_t *journal)
+{
+	struct xsync_mount *x;
+
+	list_for_each_entry_rcu(x, &armed, node)
+		if (x->journal == journal)
+			return x;
+	return NULL;
+}
+
+/*
+ * Tasks that are updating an access time. A sync mount does not promise those,
+ * and else every reader would depend on what it has not written. When two tasks
+ * want one place, the later one is not listed: needless, but harmless.
+ */
+#define ATIME_BITS 8
+static struct task_struct *atime_tasks[1 << ATIME_BITS];
+
+static struct task_struct **atime_place(void)
+{
+	return &atime_tasks[hash_ptr(current, ATIME_BITS)];
+}
+
+static bool updating_atime(void)
+{
+	return READ_ONCE(*atime_place()) == current;
+}
+
+DEFINE_HOOK_INSTEAD_VOID(touch_atime, (const struct path *path), (path))
+{
+	struct task_struct **place = atime_place();
+	bool ours;
+
+	rcu_read_lock();
+	ours = xsync_mount_of(path->dentry->d_sb);
+	rcu_read_unlock();
+	if (likely(!ours) || cmpxchg(place, NULL, current))
+		return HOOK_ORIGINAL;
+	hook_orig_touch_atime(path);
+	WRITE_ONCE(*place, NULL);
+	return 0;
+}
+
+/*
+ * Commit requests.
+ */
+
+static void start_commit(struct xsync_mount *x, tid_t tid)
+{
+	journal_t *journal = x->journal;
+	transaction_t *running;
+	bool due;
+
+	/*
+	 * jbd2 starts whatever is running. If that is later than what was asked
+	 * for, @tid is being committed already, and the next transaction shall
+	 * collect modifications until somebody needs it.
+	 */
+	read_lock(&journal->j_state_lock);
+	running = journal->j_running_transaction;
+	due = running && tid_geq(tid, running->t_tid) &&
+	      !tid_geq(journal->j_commit_request, running->t_tid);
+	read_unlock(&journal->j_state_lock);
+	if (due)
+		jbd2_journal_start_commit(journal, &tid);
+}
+
+static void start_commit_fn(struct work_struct *work)
+{
+	struct xsync_mount *x = container_of(work, struct xsync_mount, work);
+
+	start_commit(x, READ_ONCE(x->wanted));
+}
+
+static void queue_commit(struct xsync_mount *x, tid_t tid)
+{
+	tid_t old = READ_ONCE(x->wanted);
+
+	while (tid_gt(tid, old)) {
+		tid_t seen = cmpxchg(&x->wanted, old, tid);
+
+		if (seen == old)
+			break;
+		old = seen;
+	}
+	queue_work(commit_wq, &x->work);
+}
+
+static void request_commit(struct speculator_source *source, u32 seq)
+{
+	struct xsync_mount *x = container_of(source, struct xsync_mount,
+					     source);
+
+	if (tid_geq(READ_ONCE(x->journal->j_commit_request), seq))
+		return;
+	xsync_stats_asked(x, seq, XSYNC_BY_OUTPUT);
+	/*
+	 * j_state_lock is taken with softirqs on everywhere else: spinning on
+	 * it with a socket's lock held can wait for a CPU whose softirq spins
+	 * on that socket.
+	 */
+	if (preemptible())
+		start_commit(x, seq);
+	else
+		queue_commit(x, seq);
+}
+
+static const struct speculator_source_ops source_ops = {
+	.request_commit = request_commit,
+};
+
+/*
+ * Probes. They run for every jbd2 file system.
+ */
+
+static void taint(handle_t *handle)
+{
+	transaction_t *transaction;
+	struct xsync_mount *x;
+	tid_t tid;
+
+	/* A restart that failed has left none. */
+	transaction = handle ? handle->h_transaction : NULL;
+	if (!transaction)
+		return;
+	if (unlikely(READ_ONCE(finder.task) == current) &&
+	    transaction->t_journal->j_private == finder.sb)
+		finder.journal = transaction->t_journal;
+	if (list_empty(&armed) || speculator_exempt() || updating_atime())
+		return;
+
+	rcu_read_lock();
+	x = mount_of_journal(transaction->t_journal);
+	if (!x || !READ_ONCE(x->tainting))
+		goto out;
+	tid = transaction->t_tid;
+	speculator_taint(&x->source, tid);
+	if (unlikely(READ_ONCE(x->eager)) && READ_ONCE(x->eager_tid) != tid) {
+		WRITE_ONCE(x->eager_tid, tid);
+		xsync_stats_asked(x, tid, XSYNC_BY_EAGER);
+		/* From a work item: the handle gets a chance to close. */
+		queue_commit(x, tid);
+	}
+out:
+	rcu_read_unlock();
+}
+
+static void probe_handle(void *data, dev_t dev, tid_t tid, unsigned int type,
+			 unsigned int line_no, int requested_blocks)
+{
+	taint(current->journal_info);
+}
+
+static void fail(struct xsync_mount *x, int error)
+{
+	trace_abort(x, error);
+	speculator_failed(&x->source, error);
+}
+
+static void probe_end_commit(void *data, journal_t *journal,
+			     transaction_t *transaction)
+{
+	struct xsync_mount *x;
+
+	rcu_read_lock();
+	x = mount_of_journal(journal);
+	if (x) {
+		/*
+		 * A write error of this commit has aborted the journal by now.
+		 * If another task is just aborting it, the transaction may be
+		 * durable but counts as lost: errs to the safe side.
+		 */
+		if (is_journal_aborted(journal))
+			fail(x, READ_ONCE(journal->j_errno) ?: -EIO);
+		else
+			speculator_released(&x->source, transaction->t_tid);
+		xsync_stats_committed(x, transaction);
+	}
+	rcu_read_unlock();
+}
+
+DEFINE_HOOK_INSTEAD_VOID(jbd2_journal_abort, (journal_t *journal, int errno),
+			 (journal, errno))
+{
+	struct xsync_mount *x;
+	bool ours;
+
+	rcu_read_lock();
+	ours = mount_of_journal(journal);
+	rcu_read_unlock();
+	if (!ours)
+		return HOOK_ORIGINAL;
+	hook_orig_jbd2_journal_abort(journal, errno);
+	if (!is_journal_aborted(journal))
+		return 0;
+	rcu_read_lock();
+	x = mount_of_journal(journal);
+	if (x)
+		fail(x, errno ?: -EIO);
+	rcu_read_unlock();
+	return 0;
+}
+
+/*
+ * What a reader of an inode takes over is put there before it can be read.
+ */
+
+static void put_inode(struct inode *inode, tid_t tid)
+{
+	struct xsync_mount *x;
+
+	rcu_read_lock();
+	x = xsync_mount_of(inode->i_sb);
+	if (x && READ_ONCE(x->tainting))
+		speculator_taint_inode(&x->source, inode, tid);
+	rcu_read_unlock();
+}
+
+static __always_inline bool is_ours(const struct inode *inode)
+{
+	bool ours;
+
+	rcu_read_lock();
+	ours = xsync_mount_of(inode->i_sb);
+	rcu_read_unlock();
+	return ours;
+}
+
+/* All that is in the inode: metadata, sizes, block maps. */
+DEFINE_HOOK_BEFORE(ext4_mark_iloc_dirty, int,
+		   (handle_t *handle, struct inode *inode,
+		    struct ext4_iloc *iloc), (handle, inode, iloc))
+{
+	if (is_ours(inode) && handle->h_transaction && !updating_atime())
+		put_inode(inode, handle->h_transaction->t_tid);
+}
+
+/*
+ * An overwrite within the file does not touch the inode. Seven arguments: the
+ * last is on the stack, where a stub that drops the return address leaves it.
+ * @page is a folio on later kernels.
+ */
+DEFINE_HOOK_BEFORE(ext4_journalled_write_end, int,
+		   (struct file *file, struct address_space *mapping,
+		    loff_t pos, unsigned int len, unsigned int copied,
+		    void *page, void *fsdata),
+		   (file, mapping, pos, len, copied, page, fsdata))
+{
+	handle_t *handle = current->journal_info;
+
+	if (is_ours(mapping->host) && handle && handle->h_transaction)
+		put_inode(mapping->host, handle->h_transaction->t_tid);
+}
+
+/*
+ * A store through a mapping becomes possible when this returns. By then the
+ * handle is closed, but the page is still locked, so the transaction that it
+ * joined cannot be further on than committing.
+ */
+DEFINE_HOOK_INSTEAD(ext4_page_mkwrite, vm_fault_t, (struct vm_fault *vmf),
+		    (vmf))
+{
+	struct inode *inode = file_inode(vmf->vma->vm_file);
+	struct xsync_mount *x;
+	vm_fault_t ret;
+	tid_t tid;
+
+	if (!is_ours(inode))
+		return HOOK_ORIGINAL;
+	ret = hook_orig_ext4_page_mkwrite(vmf);
+	rcu_read_lock();
+	x = xsync_mount_of(inode->i_sb);
+	if (x && READ_ONCE(x->tainting) && xsync_journal_newest(x, &tid))
+		speculator_taint_inode(&x->source, inode, tid);
+	rcu_read_unlock();
+	return (__force long)ret;
+}
+
+struct spec_hook *const xsync_journal_hooks[] = {
+	&hook_touch_atime,
+	&hook_jbd2_journal_abort,
+	&hook_ext4_mark_iloc_dirty,
+	&hook_ext4_journalled_write_end,
+	&hook_ext4_page_mkwrite,
+};
+
+const int xsync_journal_nr_hooks = ARRAY_SIZE(xsync_journal_hooks);
+
+/*
+ * The life of a journal with us.
+ */
+
+/**
+ * xsync_journal_newest - the latest transaction that is not durable
+ * @x: an armed mount
+ * @tid: receives it
+ *
+ * Context: any but softirq; does not sleep.
+ * Return: false when all is durable; @tid is untouched then.
+ */
+bool xsync_journal_newest(const struct xsync_mount *x, tid_t *tid)
+{
+	journal_t *journal = x->journal;
+	transaction_t *transaction;
+
+	read_lock(&journal->j_state_lock);
+	transaction = journal->j_running_transaction;
+	if (!transaction)
+		transaction = journal->j_committing_transaction;
+	if (transaction)
+		*tid = transaction->t_tid;
+	read_unlock(&journal->j_state_lock);
+	return transaction;
+}
+
+/**
+ * xsync_journal_on - does an xsync mount, or its journal, live on this device?
+ * @sb: super block of the mapping's inode
+ * @mapping: any mapping
+ *
+ * Context: any.
+ * Return: whether @mapping is the page cache of such a block device.
+ */
+bool xsync_journal_on(const struct super_block *sb, const void *mapping)
+{
+	struct xsync_mount *x;
+	bool found = false;
+
+	if (sb != blockdev_superblock)
+		return false;
+	rcu_read_lock();
+	list_for_each_entry_rcu(x, &armed, node)
+		if (compat_bdev_mapping(x->sb->s_bdev) == mapping ||
+		    compat_bdev_mapping(x->journal->j_dev) == mapping)
+			found = true;
+	rcu_read_unlock();
+	return found;
+}
+
+/**
+ * xsync_journal_find - the journal of a super block
+ * @sb: an ext4 mounted read-write, s_umount held
+ *
+ * ext4 keeps it in a private structure. But marking an inode dirty makes ext4
+ * start a handle in this task, and the probe sees its journal.
+ *
+ * Context: process.
+ * Return: the journal, or NULL: there is none, or it has failed.
+ */
+journal_t *xsync_journal_find(struct super_block *sb)
+{
+	journal_t *journal;
+
+	mutex_lock(&finder_lock);
+	finder.sb = sb;
+	finder.journal = NULL;
+	WRITE_ONCE(finder.task, current);
+	mark_inode_dirty_sync(d_inode(sb->s_root));
+	WRITE_ONCE(finder.task, NULL);
+	journal = finder.journal;
+	mutex_unlock(&finder_lock);
+	return journal;
+}
+
+/**
+ * xsync_journal_arm - modifications make dependent from now on
+ * @x: its journal has been found
+ * @why: receives the reason on failure
+ * @why_len: size of @why
+ *
+ * Context: process, s_umount held for write.
+ * Return: 0 or the error of speculator_source_register().
+ */
+int xsync_journal_arm(struct xsync_mount *x, char *why, size_t why_len)
+{
+	int err;
+
+	INIT_WORK(&x->work, start_commit_fn);
+	x->source.sb = x->sb;
+	x->source.ops = &source_ops;
+	x->wanted = READ_ONCE(x->journal->j_commit_sequence);
+	x->eager_tid = x->wanted;
+	err = speculator_source_register(&x->source, x->wanted, why, why_len);
+	if (err)
+		return err;
+	spin_lock(&list_lock);
+	list_add_rcu(&x->node, &armed);
+	spin_unlock(&list_lock);
+	WRITE_ONCE(x->tainting, true);
+	/* What ran before we looked is durable when the mount returns. */
+	x->orig->sync_fs(x->sb, 1);
+	return 0;
+}
+
+/**
+ * xsync_journal_disarm - modifications no longer make dependent
+ * @x: an armed mount
+ *
+ * Context: process, s_umount held for write; the journal still works.
+ */
+void xsync_journal_disarm(struct xsync_mount *x)
+{
+	tid_t tid;
+
+	WRITE_ONCE(x->tainting, false);
+	synchronize_rcu();
+	/* Nobody becomes dependent any more. Now let all be durable. */
+	if (xsync_journal_newest(x, &tid))
+		xsync_stats_asked(x, tid, XSYNC_BY_SYNC);
+	x->orig->sync_fs(x->sb, 1);
+
+	/*
+	 * Off the list before the source goes: its slot may get another owner.
+	 * A release that we miss by this is made good by the unregistering, but
+	 * a failure must be on record by then.
+	 */
+	spin_lock(&list_lock);
+	list_del_rcu(&x->node);
+	spin_unlock(&list_lock);
+	synchronize_rcu();
+	if (is_journal_aborted(x->journal))
+		speculator_failed(&x->source, -EIO);
+	speculator_source_unregister(&x->source);
+	cancel_work_sync(&x->work);
+}
+
+/*
+ * jbd2's tracepoints. They are not exported, but may be looked up.
+ */
+
+/**
+ * struct probe - a tracepoint and our function for it
+ * @name: the tracepoint
+ * @fn: called there
+ * @tp: the tracepoint while @fn is registered
+ */
+struct probe {
+	const char *name;
+	void *fn;
+	struct tracepoint *tp;
+};
+
+static struct probe probes[] = {
+	{ "jbd2_handle_start", probe_handle },
+	{ "jbd2_handle_restart", probe_handle },
+	{ "jbd2_end_commit", probe_end_commit },
+};
+
+static void probe_add(struct tracepoint *tp)
+{
+	struct probe *p;
+
+	for (p = probes; p < probes + ARRAY_SIZE(probes); p++)
+		if (!p->tp && !strcmp(p->name, tp->name) &&
+		    !tracepoint_probe_register(tp, p->fn, NULL))
+			p->tp = tp;
+}
+
+static int module_event(struct notifier_block *nb, unsigned long event,
+			void *data)
+{
+	struct tp_module *tp_mod = data;
+	struct module *mod = tp_mod->mod;
+	int i;
+
+	/* No need to look for it going: ext4 holds jbd2, and we hold ext4. */
+	if (event == MODULE_STATE_COMING)
+		for (i = 0; i < mod->num_tracepoints; i++)
+			probe_add(tracepoint_ptr_deref(mod->tracepoints_ptrs + i));
+	return NOTIFY_OK;
+}
+
+static struct notifier_block module_nb = { .notifier_call = module_event };
+
+static void core_tracepoint(struct tracepoint *tp, void *data)
+{
+	probe_add(tp);
+}
+
+/**
+ * xsync_journal_ready - are all probes in place?
+ *
+ * Context: process.
+ */
+bool xsync_journal_ready(void)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(probes); i++)
+		if (!probes[i].tp)
+			return false;
+	return true;
+}
+
+/**
+ * xsync_journal_init - probe jbd2
+ *
+ * It need not be loaded yet.
+ *
+ * Context: process.
+ * Return: 0 or an error.
+ */
+int xsync_journal_init(void)
+{
+	int err;
+
+	/* The commit may be what frees memory, and output waits for it. */
+	commit_wq = alloc_workqueue("xsync", WQ_UNBOUND | WQ_HIGHPRI |
+				    WQ_MEM_RECLAIM, 0);
+	if (!commit_wq)
+		return -ENOMEM;
+	/* jbd2 may be built in. */
+	for_each_kernel_tracepoint(core_tracepoint, NULL);
+	/* Calls back for modules that are loaded already, too. */
+	err = register_tracepoint_module_notifier(&module_nb);
+	if (err)
+		destroy_workqueue(commit_wq);
+	return err;
+}
+
+/**
+ * xsync_journal_exit - let jbd2 alone
+ *
+ * Context: process.
+ */
+void xsync_journal_exit(void)
+{
+	struct probe *p;
+
+	unregister_tracepoint_module_notifier(&module_nb);
+	for (p = probes; p < probes + ARRAY_SIZE(probes); p++)
+		if (p->tp)
+			tracepoint_probe_unregister(p->tp, p->fn, NULL);
+	tracepoint_synchronize_unregister();
+	destroy_workqueue(commit_wq);
+}
