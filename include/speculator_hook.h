@@ -63,10 +63,26 @@ struct spec_hook {
 /* Calls inside this module's wrappers; summed over CPUs when unloading. */
 DECLARE_PER_CPU(long, hook_inflight);
 
-#define __HOOK_ASM(fn)							\
+/*
+ * How many dependencies there are, of anything, on this machine.  While there
+ * are none, a wrapper that only looks before has nothing to do, and its stub
+ * returns at once: four instructions.  A wrapper that looks after may not: what
+ * it is to see may come while the original sleeps.
+ */
+extern atomic_t speculator_active;
+
+#define __HOOK_ALWAYS	""
+#define __HOOK_IF_ACTIVE						\
+	    "	cmpl $0,speculator_active(%rip)\n"			\
+	    "	jne 1f\n"						\
+	    "	" ASM_RET						\
+	    "1:\n"
+
+#define __HOOK_ASM(fn, test)						\
 	asm(".pushsection .text,\"ax\",@progbits\n"			\
 	    ".type hook_stub_" #fn ",@function\n"			\
 	    "hook_stub_" #fn ":\n"					\
+	    test							\
 	    "	add $8,%rsp\n"						\
 	    "	jmp hook_entry_" #fn "\n"				\
 	    ".size hook_stub_" #fn ",.-hook_stub_" #fn "\n"		\
@@ -79,7 +95,7 @@ DECLARE_PER_CPU(long, hook_inflight);
 	STACK_FRAME_NON_STANDARD(hook_stub_##fn);			\
 	STACK_FRAME_NON_STANDARD(hook_orig_##fn)
 
-#define __HOOK_DECLARE(fn, ret, proto)					\
+#define __HOOK_DECLARE(fn, ret, proto, test)				\
 	ret hook_orig_##fn proto;					\
 	ret hook_entry_##fn proto;					\
 	void hook_stub_##fn(void);					\
@@ -91,12 +107,12 @@ DECLARE_PER_CPU(long, hook_inflight);
 		.wrapper = hook_entry_##fn,				\
 		.target = &hook_target_##fn,				\
 	};								\
-	__HOOK_ASM(fn)
+	__HOOK_ASM(fn, test)
 
 /* A wrapper of a function that returns a value. */
 #define DEFINE_HOOK(fn, ret, proto, args)				\
-	__HOOK_DECLARE(fn, ret, proto);					\
-	__used ret hook_entry_##fn proto				\
+	__HOOK_DECLARE(fn, ret, proto, __HOOK_ALWAYS);			\
+	__used notrace ret hook_entry_##fn proto				\
 	{								\
 		ret __r;						\
 		this_cpu_inc(hook_inflight);				\
@@ -108,8 +124,8 @@ DECLARE_PER_CPU(long, hook_inflight);
 
 /* The same for a function that returns nothing. */
 #define DEFINE_HOOK_VOID(fn, proto, args)				\
-	__HOOK_DECLARE(fn, void, proto);				\
-	__used void hook_entry_##fn proto				\
+	__HOOK_DECLARE(fn, void, proto, __HOOK_ALWAYS);			\
+	__used notrace void hook_entry_##fn proto				\
 	{								\
 		this_cpu_inc(hook_inflight);				\
 		hook_body_##fn args;					\
@@ -118,17 +134,25 @@ DECLARE_PER_CPU(long, hook_inflight);
 	static __always_inline void hook_body_##fn proto
 
 /*
- * A wrapper that only looks before: the body returns void and the original is
+ * A wrapper that only looks before, at what the running process depends on: it
+ * is not called while nothing depends on anything.  The body returns void and the original is
  * entered by a jump, so that a task asleep in it is not on the wrapper's stack.
  */
 #define DEFINE_HOOK_BEFORE(fn, ret, proto, args)			\
-	__HOOK_DECLARE(fn, ret, proto);					\
+	__DEFINE_HOOK_BEFORE(fn, ret, proto, args, __HOOK_IF_ACTIVE)
+
+/* One that looks at something else, and is always called. */
+#define DEFINE_HOOK_BEFORE_ALWAYS(fn, ret, proto, args)			\
+	__DEFINE_HOOK_BEFORE(fn, ret, proto, args, __HOOK_ALWAYS)
+
+#define __DEFINE_HOOK_BEFORE(fn, ret, proto, args, test)		\
+	__HOOK_DECLARE(fn, ret, proto, test);				\
 	static __always_inline void hook_before_##fn proto;		\
 	static __always_inline ret hook_body_##fn proto			\
 	{								\
 		return hook_orig_##fn args;				\
 	}								\
-	__used ret hook_entry_##fn proto				\
+	__used notrace ret hook_entry_##fn proto				\
 	{								\
 		this_cpu_inc(hook_inflight);				\
 		hook_before_##fn args;					\
@@ -139,13 +163,13 @@ DECLARE_PER_CPU(long, hook_inflight);
 
 /* The same for a function that returns nothing, or never returns. */
 #define DEFINE_HOOK_BEFORE_VOID(fn, proto, args)			\
-	__HOOK_DECLARE(fn, void, proto);				\
+	__HOOK_DECLARE(fn, void, proto, __HOOK_IF_ACTIVE);		\
 	static __always_inline void hook_body_##fn proto		\
 	{								\
 		hook_orig_##fn args;					\
 	}								\
 	static __always_inline void hook_before_##fn proto;		\
-	__used void hook_entry_##fn proto				\
+	__used notrace void hook_entry_##fn proto				\
 	{								\
 		this_cpu_inc(hook_inflight);				\
 		hook_before_##fn args;					\
@@ -155,17 +179,23 @@ DECLARE_PER_CPU(long, hook_inflight);
 	static __always_inline void hook_before_##fn proto
 
 /*
- * A wrapper that may refuse: the body returns 0 to go on, or the value the
+ * A wrapper that may refuse, in the same condition: the body returns 0 to go on, or the value the
  * caller gets instead (only for functions that return int).
  */
 #define DEFINE_HOOK_GATE(fn, proto, args)				\
-	__HOOK_DECLARE(fn, int, proto);					\
+	__DEFINE_HOOK_GATE(fn, proto, args, __HOOK_IF_ACTIVE)
+
+#define DEFINE_HOOK_GATE_ALWAYS(fn, proto, args)			\
+	__DEFINE_HOOK_GATE(fn, proto, args, __HOOK_ALWAYS)
+
+#define __DEFINE_HOOK_GATE(fn, proto, args, test)			\
+	__HOOK_DECLARE(fn, int, proto, test);				\
 	static __always_inline int hook_gate_##fn proto;		\
 	static __always_inline int hook_body_##fn proto			\
 	{								\
 		return hook_orig_##fn args;				\
 	}								\
-	__used int hook_entry_##fn proto				\
+	__used notrace int hook_entry_##fn proto				\
 	{								\
 		int __r;						\
 		this_cpu_inc(hook_inflight);				\

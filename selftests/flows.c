@@ -35,7 +35,7 @@
 #include "kselftest.h"
 #include "outside.h"
 
-#define STEP 150	/* ms between "B waits", "A acts" and "B looks" */
+#define STEP 150 /* ms between "B waits", "A acts" and "B looks" */
 #define DIR_ "/tmp/flows/"
 
 static int p[2], q[2], s[2], lst;
@@ -44,7 +44,9 @@ static int master, slave;
 
 /* --- what A and B do, a pair per channel ---------------------------------- */
 
-static void nothing(void) {}
+static void nothing(void)
+{
+}
 
 static void read_one(int fd)
 {
@@ -60,11 +62,27 @@ static void write_one(int fd)
 		_exit(96);
 }
 
-static void mk_pipe(void) { if (pipe(p) || pipe(q)) exit(1); }
-static void pipe_a(void) { write_one(p[1]); }
-static void pipe_b(void) { read_one(p[0]); }
+static void mk_pipe(void)
+{
+	if (pipe(p) || pipe(q))
+		exit(1);
+}
 
-static void pipe_close_a(void) { close(p[1]); }
+static void pipe_a(void)
+{
+	write_one(p[1]);
+}
+
+static void pipe_b(void)
+{
+	read_one(p[0]);
+}
+
+static void pipe_close_a(void)
+{
+	close(p[1]);
+}
+
 static void pipe_close_b(void)
 {
 	close(p[1]);
@@ -138,14 +156,43 @@ static void fifo_a(void)
 	sleep_ms(5000);
 }
 
-static void fifo_b(void) { read_one(open(DIR_ "fifo", O_RDONLY)); }
+static void fifo_b(void)
+{
+	read_one(open(DIR_ "fifo", O_RDONLY));
+}
 
-static void mk_stream(void) { if (socketpair(AF_UNIX, SOCK_STREAM, 0, s)) exit(1); }
-static void mk_dgram(void) { if (socketpair(AF_UNIX, SOCK_DGRAM, 0, s)) exit(1); }
-static void mk_seq(void) { if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, s)) exit(1); }
-static void unix_a(void) { write_one(s[0]); }
-static void unix_b(void) { read_one(s[1]); }
-static void unix_shut_a(void) { shutdown(s[0], SHUT_WR); }
+static void mk_stream(void)
+{
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, s))
+		exit(1);
+}
+
+static void mk_dgram(void)
+{
+	if (socketpair(AF_UNIX, SOCK_DGRAM, 0, s))
+		exit(1);
+}
+
+static void mk_seq(void)
+{
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, s))
+		exit(1);
+}
+
+static void unix_a(void)
+{
+	write_one(s[0]);
+}
+
+static void unix_b(void)
+{
+	read_one(s[1]);
+}
+
+static void unix_shut_a(void)
+{
+	shutdown(s[0], SHUT_WR);
+}
 
 static void unix_msg_a(void)
 {
@@ -166,7 +213,11 @@ static void unix_msg_b(void)
 		_exit(97);
 }
 
-static void unix_close_a(void) { close(s[0]); }
+static void unix_close_a(void)
+{
+	close(s[0]);
+}
+
 static void unix_close_b(void)
 {
 	close(s[0]);
@@ -189,7 +240,11 @@ static void unix_splice_b(void)
 	read_one(q[0]);
 }
 
-static void mk_unix_pipe(void) { mk_pipe(); mk_stream(); }
+static void mk_unix_pipe(void)
+{
+	mk_pipe();
+	mk_stream();
+}
 
 static struct sockaddr_un named = { AF_UNIX, DIR_ "sock" };
 
@@ -210,7 +265,11 @@ static void named_a(void)
 	sleep_ms(5000);
 }
 
-static void named_b(void) { if (accept(lst, NULL, NULL) < 0) _exit(97); }
+static void named_b(void)
+{
+	if (accept(lst, NULL, NULL) < 0)
+		_exit(97);
+}
 
 static void mk_named_dgram(void)
 {
@@ -234,12 +293,14 @@ static void mk_inet(int family, int type)
 	socklen_t len = sizeof(a);
 
 	if (family == AF_INET)
-		((struct sockaddr_in *)&a)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		((struct sockaddr_in *)&a)->sin_addr.s_addr =
+			htonl(INADDR_LOOPBACK);
 	else
 		((struct sockaddr_in6 *)&a)->sin6_addr = in6addr_loopback;
 	lst = socket(family, type, 0);
-	if (bind(lst, (void *)&a, family == AF_INET ? sizeof(struct sockaddr_in) :
-		 sizeof(struct sockaddr_in6)))
+	if (bind(lst, (void *)&a,
+		 family == AF_INET ? sizeof(struct sockaddr_in) :
+				     sizeof(struct sockaddr_in6)))
 		exit(1);
 	getsockname(lst, (void *)&a, &len);
 	if (type == SOCK_STREAM && listen(lst, 5))
@@ -250,10 +311,25 @@ static void mk_inet(int family, int type)
 	s[1] = type == SOCK_STREAM ? accept(lst, NULL, NULL) : lst;
 }
 
-static void mk_tcp(void) { mk_inet(AF_INET, SOCK_STREAM); }
-static void mk_tcp6(void) { mk_inet(AF_INET6, SOCK_STREAM); }
-static void mk_udp(void) { mk_inet(AF_INET, SOCK_DGRAM); }
-static void mk_udp6(void) { mk_inet(AF_INET6, SOCK_DGRAM); }
+static void mk_tcp(void)
+{
+	mk_inet(AF_INET, SOCK_STREAM);
+}
+
+static void mk_tcp6(void)
+{
+	mk_inet(AF_INET6, SOCK_STREAM);
+}
+
+static void mk_udp(void)
+{
+	mk_inet(AF_INET, SOCK_DGRAM);
+}
+
+static void mk_udp6(void)
+{
+	mk_inet(AF_INET6, SOCK_DGRAM);
+}
 
 static struct sockaddr_in tcp_addr;
 
@@ -310,14 +386,19 @@ static int file_fd(int flags)
 	return fd;
 }
 
-static int held_fd;	/* opened before A acts, so that only data is observed */
+static int held_fd; /* opened before A acts, so that only data is observed */
 static void mk_open_file(void)
 {
 	mk_file();
 	held_fd = file_fd(O_RDWR);
 }
 
-static void data_a(void) { if (pwrite(held_fd, "A", 1, 0) != 1) _exit(96); }
+static void data_a(void)
+{
+	if (pwrite(held_fd, "A", 1, 0) != 1)
+		_exit(96);
+}
+
 static void data_b(void)
 {
 	char c = 0;
@@ -350,7 +431,11 @@ static void data_sendfile_b(void)
 	}
 }
 
-static void mk_file_pipe(void) { mk_open_file(); mk_pipe(); }
+static void mk_file_pipe(void)
+{
+	mk_open_file();
+	mk_pipe();
+}
 
 static void copy_range_a(void)
 {
@@ -377,7 +462,12 @@ static void mmap_b(void)
 	} while (1);
 }
 
-static void truncate_a(void) { if (ftruncate(held_fd, 12345)) _exit(96); }
+static void truncate_a(void)
+{
+	if (ftruncate(held_fd, 12345))
+		_exit(96);
+}
+
 static void stat_b(void)
 {
 	struct stat st;
@@ -388,7 +478,12 @@ static void stat_b(void)
 	} while (st.st_size != 12345);
 }
 
-static void chmod_a(void) { if (fchmod(held_fd, 0640)) _exit(96); }
+static void chmod_a(void)
+{
+	if (fchmod(held_fd, 0640))
+		_exit(96);
+}
+
 static void chmod_b(void)
 {
 	struct stat st;
@@ -413,9 +508,23 @@ static void xattr_b(void)
 		;
 }
 
-static void create_a(void) { put_file(DIR_ "new"); }
-static void create_b(void) { while (access(DIR_ "new", F_OK)) ; }
-static void create_open_b(void) { while (open(DIR_ "new", O_RDONLY | O_PATH) < 0) ; }
+static void create_a(void)
+{
+	put_file(DIR_ "new");
+}
+
+static void create_b(void)
+{
+	while (access(DIR_ "new", F_OK))
+		;
+}
+
+static void create_open_b(void)
+{
+	while (open(DIR_ "new", O_RDONLY | O_PATH) < 0)
+		;
+}
+
 static void create_excl_b(void)
 {
 	/* Hears EEXIST, unless it comes first; then A finds it there. */
@@ -423,11 +532,34 @@ static void create_excl_b(void)
 		unlink(DIR_ "new");
 }
 
-static void unlink_a(void) { unlink(DIR_ "file"); }
-static void unlink_b(void) { while (!access(DIR_ "file", F_OK)) ; }
-static void rename_a(void) { if (rename(DIR_ "file", DIR_ "new")) _exit(96); }
-static void mkdir_a(void) { if (mkdir(DIR_ "dir", 0700)) _exit(96); }
-static void mkdir_b(void) { while (rmdir(DIR_ "dir") && errno == ENOENT) ; }
+static void unlink_a(void)
+{
+	unlink(DIR_ "file");
+}
+
+static void unlink_b(void)
+{
+	while (!access(DIR_ "file", F_OK))
+		;
+}
+
+static void rename_a(void)
+{
+	if (rename(DIR_ "file", DIR_ "new"))
+		_exit(96);
+}
+
+static void mkdir_a(void)
+{
+	if (mkdir(DIR_ "dir", 0700))
+		_exit(96);
+}
+
+static void mkdir_b(void)
+{
+	while (rmdir(DIR_ "dir") && errno == ENOENT)
+		;
+}
 
 static void getdents_b(void)
 {
@@ -462,16 +594,33 @@ static void exec_a(void)
 	execl("/proc/self/exe", "flows", "say", fd, NULL);
 }
 
-
-static void kill_a(void) { if (kill(pid_b, SIGUSR1)) _exit(96); }
-static void on_usr1(int sig) { (void)sig; }
-static void kill_b(void)
+static void kill_a(void)
 {
-	signal(SIGUSR1, on_usr1);
-	pause();
+	if (kill(pid_b, SIGUSR1))
+		_exit(96);
 }
 
-static char shared_word[64];	/* private: copied by fork */
+static volatile sig_atomic_t got_signal;
+
+static void on_usr1(int sig)
+{
+	got_signal = 1;
+}
+
+/* In the parent: the signal must not find B without a handler. */
+static void mk_signal(void)
+{
+	got_signal = 0;
+	signal(SIGUSR1, on_usr1);
+}
+
+static void kill_b(void)
+{
+	while (!got_signal)
+		sleep_ms(10);
+}
+
+static char shared_word[64]; /* private: copied by fork */
 
 static void vm_write_a(void)
 {
@@ -500,12 +649,31 @@ static void mk_pty(void)
 	tcsetattr(slave, TCSANOW, &t);
 }
 
-static void pty_a(void) { write_one(slave); }
-static void pty_b(void) { read_one(master); }
-static void pty_master_a(void) { write_one(master); }
-static void pty_slave_b(void) { read_one(slave); }
+static void pty_a(void)
+{
+	write_one(slave);
+}
 
-static void mk_lock(void) { mk_file(); }
+static void pty_b(void)
+{
+	read_one(master);
+}
+
+static void pty_master_a(void)
+{
+	write_one(master);
+}
+
+static void pty_slave_b(void)
+{
+	read_one(slave);
+}
+
+static void mk_lock(void)
+{
+	mk_file();
+}
+
 static void flock_hold_a(void)
 {
 	int fd = file_fd(O_RDWR);
@@ -534,7 +702,9 @@ static int uring_op(int op, int fd, void *buf, unsigned int len)
 		_exit(94);
 	sq = mmap(0, par.sq_off.array + par.sq_entries * 4,
 		  PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQ_RING);
-	cq = mmap(0, par.cq_off.cqes + par.cq_entries * sizeof(struct io_uring_cqe),
+	cq = mmap(0,
+		  par.cq_off.cqes +
+			  par.cq_entries * sizeof(struct io_uring_cqe),
 		  PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_CQ_RING);
 	sqes = mmap(0, par.sq_entries * sizeof(*sqes), PROT_READ | PROT_WRITE,
 		    MAP_SHARED, ring, IORING_OFF_SQES);
@@ -551,8 +721,9 @@ static int uring_op(int op, int fd, void *buf, unsigned int len)
 		       NULL, 0) < 0)
 		;
 	head = *(unsigned int *)(cq + par.cq_off.head);
-	return ((struct io_uring_cqe *)(cq + par.cq_off.cqes))[head &
-		*(unsigned int *)(cq + par.cq_off.ring_mask)].res;
+	return ((struct io_uring_cqe *)(cq + par.cq_off.cqes))
+		[head & *(unsigned int *)(cq + par.cq_off.ring_mask)]
+			.res;
 }
 
 static void uring_a(void)
@@ -613,25 +784,30 @@ static const struct flow {
 	{ "unix seqpacket write/read", mk_seq, unix_a, unix_b },
 	{ "unix stream sendmmsg/recvmmsg", mk_stream, unix_msg_a, unix_msg_b },
 	{ "unix seqpacket sendmmsg/recvmmsg", mk_seq, unix_msg_a, unix_msg_b },
-	{ "unix stream io_uring send/recv", mk_stream, uring_send_a, uring_recv_b },
+	{ "unix stream io_uring send/recv", mk_stream, uring_send_a,
+	  uring_recv_b },
 	{ "unix stream shutdown/read", mk_stream, unix_shut_a, unix_b },
 	{ "unix stream close/read", mk_stream, unix_close_a, unix_close_b },
-	{ "unix stream splice/splice", mk_unix_pipe, unix_splice_a, unix_splice_b },
+	{ "unix stream splice/splice", mk_unix_pipe, unix_splice_a,
+	  unix_splice_b },
 	{ "unix connect/accept", mk_named, named_a, named_b },
 	{ "unix dgram sendto/read", mk_named_dgram, named_dgram_a, unix_b },
 	{ "tcp loopback write/read", mk_tcp, unix_a, unix_b },
 	{ "tcp6 loopback write/read", mk_tcp6, unix_a, unix_b },
 	{ "tcp loopback sendmmsg/recvmmsg", mk_tcp, unix_msg_a, unix_msg_b },
-	{ "tcp loopback io_uring send/recv", mk_tcp, uring_send_a, uring_recv_b },
+	{ "tcp loopback io_uring send/recv", mk_tcp, uring_send_a,
+	  uring_recv_b },
 	{ "tcp loopback shutdown/read", mk_tcp, unix_shut_a, unix_b },
 	{ "tcp loopback close/read", mk_tcp, unix_close_a, unix_close_b },
-	{ "tcp loopback connect/accept", mk_tcp_listen, tcp_connect_a, named_b },
+	{ "tcp loopback connect/accept", mk_tcp_listen, tcp_connect_a,
+	  named_b },
 	{ "udp loopback write/read", mk_udp, unix_a, unix_b },
 	{ "udp6 loopback write/read", mk_udp6, unix_a, unix_b },
 	{ "udp loopback sendmmsg/recvmmsg", mk_udp, unix_msg_a, unix_msg_b },
 	{ "file pwrite/pread", mk_open_file, data_a, data_b },
 	{ "file pwrite/preadv2", mk_open_file, data_a, data_readv_b },
-	{ "file pwrite/sendfile to a pipe", mk_file_pipe, data_a, data_sendfile_b },
+	{ "file pwrite/sendfile to a pipe", mk_file_pipe, data_a,
+	  data_sendfile_b },
 	{ "file copy_file_range/pread", mk_open_file, copy_range_a, data_b },
 	{ "file pwrite/mmap", mk_open_file, data_a, mmap_b },
 	{ "file ftruncate/fstat", mk_open_file, truncate_a, stat_b },
@@ -639,14 +815,15 @@ static const struct flow {
 	{ "file fsetxattr/fgetxattr", mk_open_file, xattr_a, xattr_b },
 	{ "name create/access", mk_file, create_a, create_b },
 	{ "name create/open", mk_file, create_a, create_open_b },
-	{ "name create/link gets EEXIST", mk_file, create_a, create_excl_b, true },
+	{ "name create/link gets EEXIST", mk_file, create_a, create_excl_b,
+	  true },
 	{ "name unlink/no such file", mk_file, unlink_a, unlink_b },
 	{ "name rename/access", mk_file, rename_a, create_b },
 	{ "name mkdir/rmdir", mk_file, mkdir_a, mkdir_b },
 	{ "name create/getdents", mk_file, create_a, getdents_b },
 	{ "fork", nothing, fork_a, NULL },
 	{ "exec", nothing, exec_a, NULL },
-	{ "signal", nothing, kill_a, kill_b, false },
+	{ "signal", mk_signal, kill_a, kill_b },
 	{ "process_vm_writev", nothing, vm_write_a, vm_write_b },
 	{ "pty slave/master", mk_pty, pty_a, pty_b },
 	{ "pty master/slave", mk_pty, pty_master_a, pty_slave_b },
@@ -671,15 +848,15 @@ static void child_a(const struct flow *f, enum mode mode)
 		taint();
 	sleep_ms(STEP);
 	f->a();
-	sleep_ms(5000);		/* exit would tell the parent */
+	sleep_ms(5000); /* exit would tell the parent */
 	_exit(0);
 }
 
 /* The parent lets go of what it made for A and B, or nobody sees it closed. */
 static void close_objects(void)
 {
-	int *fds[] = { &p[0], &p[1], &q[0], &q[1], &s[0], &s[1], &lst,
-		       &held_fd, &master, &slave };
+	int *fds[] = { &p[0], &p[1], &q[0],    &q[1],	&s[0],
+		       &s[1], &lst,  &held_fd, &master, &slave };
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(fds); i++) {
 		if (*fds[i] > 0)
@@ -698,7 +875,7 @@ static void drop_children(pid_t a, pid_t b)
 		kill(b, SIGKILL);
 	while (waitpid(-1, &status, 0) > 0)
 		;
-	heard("nobody", 0);	/* what is left in the socket */
+	heard("nobody", 0); /* what is left in the socket */
 }
 
 static void run(const struct flow *f, enum mode mode)
@@ -803,6 +980,7 @@ int main(int argc, char **argv)
 		sleep_ms(5000);
 		return 0;
 	}
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	ksft_print_header();
 	signal(SIGPIPE, SIG_IGN);
 	mkdir(DIR_, 0700);

@@ -51,8 +51,8 @@ static inline bool spec_seq_after(u32 a, u32 b)
 static inline u32 spec_dep_pending(const struct spec_dep *d,
 				   const struct spec_marks *m)
 {
-	u32 mask = smp_load_acquire(&d->mask) & READ_ONCE(m->live);
-	u32 left = mask;
+	/* The bit after its sequence, as spec_dep_merge() stores them. */
+	u32 left = smp_load_acquire(&d->mask) & READ_ONCE(m->live);
 	u32 pending = 0;
 
 	while (left) {
@@ -70,7 +70,7 @@ static inline u32 spec_dep_pending(const struct spec_dep *d,
 static inline bool spec_dep_covers(const struct spec_dep *d,
 				   const struct spec_dep *from, u32 mask)
 {
-	u32 have = smp_load_acquire(&d->mask);
+	u32 have = smp_load_acquire(&d->mask);	/* as above */
 
 	if (mask & ~have)
 		return false;
@@ -103,6 +103,7 @@ static inline void spec_dep_merge(struct spec_dep *d, u32 base,
 		if (!(base & (1U << i)) || spec_seq_after(seq, d->seq[i]))
 			WRITE_ONCE(d->seq[i], seq);
 	}
+	/* Pairs with the load in spec_dep_pending() and spec_dep_covers(). */
 	smp_store_release(&d->mask, d->mask | mask);
 }
 

@@ -136,9 +136,10 @@ static int place_one(struct spec_hook *hook, const char **reason)
 		if (!err)
 			err = register_ftrace_function(&hook->ops);
 		if (err) {
-			*reason = err == -EBUSY ?
-				"another direct call or live patch holds it, or kernel.ftrace_enabled is 0" :
-				"ftrace refuses it";
+			if (err == -EBUSY)
+				*reason = "a BPF program or live patch holds it, or ftrace_enabled is 0";
+			else
+				*reason = "ftrace refuses it";
 			ftrace_free_filter(&hook->ops);
 			return err;
 		}

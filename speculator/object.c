@@ -39,7 +39,10 @@ struct spec_marks spec_marks;
 static raw_spinlock_t bucket_locks[1 << LOCK_BITS];
 static DEFINE_RAW_SPINLOCK(everyone_lock);
 static struct kmem_cache *entry_cache;
-static atomic_t nr_entries;
+
+/* Entries of the table, and one more while @spec_everyone depends on anything. */
+atomic_t speculator_active;
+EXPORT_SYMBOL_GPL(speculator_active);
 
 /* The user can spend this much memory on dependencies; beyond it all wait. */
 static unsigned int max_objects = 1 << 18;
@@ -102,6 +105,8 @@ static void merge_everyone(const struct spec_dep *dep, u32 mask)
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&everyone_lock, flags);
+	if (!spec_everyone.mask)
+		atomic_inc(&speculator_active);
 	spec_dep_merge(&spec_everyone,
 		       spec_dep_pending(&spec_everyone, &spec_marks), dep, mask);
 	raw_spin_unlock_irqrestore(&everyone_lock, flags);
@@ -143,7 +148,7 @@ again:
 	if (covered)
 		return false;
 	if (!e) {
-		if (atomic_read(&nr_entries) < READ_ONCE(max_objects))
+		if (atomic_read(&speculator_active) < READ_ONCE(max_objects))
 			new = kmem_cache_alloc(entry_cache,
 					       GFP_ATOMIC | __GFP_NOWARN);
 		if (!new) {
@@ -163,7 +168,7 @@ again:
 		new->dep.mask = 0;
 		spec_dep_merge(&new->dep, 0, dep, mask);
 		hlist_add_head_rcu(&new->node, &spec_buckets[bucket]);
-		atomic_inc(&nr_entries);
+		atomic_inc(&speculator_active);
 		e = new;
 		new = NULL;
 	}
@@ -219,7 +224,7 @@ static void free_entry(struct rcu_head *rcu)
 static void drop_entry(struct spec_entry *e)
 {
 	hlist_del_rcu(&e->node);
-	atomic_dec(&nr_entries);
+	atomic_dec(&speculator_active);
 	call_rcu(&e->rcu, free_entry);
 }
 
@@ -255,6 +260,7 @@ void spec_forget(const void *key)
 void spec_sweep(u32 drop)
 {
 	unsigned int bucket;
+	u32 left;
 
 	for (bucket = 0; bucket < ARRAY_SIZE(spec_buckets); bucket++) {
 		raw_spinlock_t *lock =
@@ -274,8 +280,10 @@ void spec_sweep(u32 drop)
 		cond_resched();
 	}
 	raw_spin_lock_irq(&everyone_lock);
-	WRITE_ONCE(spec_everyone.mask,
-		   spec_dep_pending(&spec_everyone, &spec_marks) & ~drop);
+	left = spec_dep_pending(&spec_everyone, &spec_marks) & ~drop;
+	if (spec_everyone.mask && !left)
+		atomic_dec(&speculator_active);
+	WRITE_ONCE(spec_everyone.mask, left);
 	raw_spin_unlock_irq(&everyone_lock);
 }
 
@@ -298,7 +306,7 @@ void spec_object_show(struct seq_file *m)
 	seq_puts(m, "made_by entries\n");
 	for (i = 0; i < SPEC_CH_NR; i++)
 		seq_printf(m, "%s %u\n", spec_channel_names[i], count[i]);
-	seq_printf(m, "all %d\n", atomic_read(&nr_entries));
+	seq_printf(m, "all %d\n", atomic_read(&speculator_active));
 	seq_printf(m, "limit %u\n", READ_ONCE(max_objects));
 	seq_printf(m, "shared_by_all 0x%x\n",
 		   spec_dep_pending(&spec_everyone, &spec_marks));

@@ -29,6 +29,8 @@ extern struct spec_marks spec_marks;
 /* Most lookups end here: an empty bucket is "no dependency". */
 static __always_inline bool spec_maybe(const void *key)
 {
+	if (likely(!atomic_read(&speculator_active)))
+		return false;
 	return READ_ONCE(spec_buckets[hash_ptr(key, SPEC_BUCKET_BITS)].first) ||
 	       unlikely(READ_ONCE(spec_everyone.mask));
 }

@@ -30,6 +30,7 @@ static void release_fn(struct work_struct *work)
 {
 	spec_channels_released();
 }
+
 static DECLARE_WORK(release_work, release_fn);
 
 /* Stale entries cost a compare each; there is no hurry. */
@@ -37,6 +38,7 @@ static void sweep_fn(struct work_struct *work)
 {
 	spec_sweep(0);
 }
+
 static DECLARE_DELAYED_WORK(sweep_work, sweep_fn);
 
 /**
@@ -125,6 +127,7 @@ int speculator_source_register(struct speculator_source *source, u32 committed,
 	WRITE_ONCE(spec_marks.released[slot], committed);
 	WRITE_ONCE(spec_marks.failed, spec_marks.failed & ~(1U << slot));
 	rcu_assign_pointer(sources[slot], source);
+	/* All of the slot is set up before it counts. */
 	smp_store_release(&spec_marks.live, spec_marks.live | 1U << slot);
 	err = 0;
 out:
@@ -294,10 +297,10 @@ void speculator_released(struct speculator_source *source, u32 seq)
 		return;
 	if (!spec_seq_after(seq, READ_ONCE(*mark)))
 		return;
-	smp_store_release(mark, seq);
+	WRITE_ONCE(*mark, seq);
 	trace_committed(source, seq);
 	/* Pairs with prepare_to_wait() of a waiter: mark first, then look. */
-	smp_mb();
+	smp_mb();	/* for waitqueue_active() */
 	if (waitqueue_active(&spec_released_wq))
 		wake_up_all(&spec_released_wq);
 	queue_work(release_wq, &release_work);
@@ -363,7 +366,14 @@ static bool may_wait(void)
 	/*
 	 * journal_info: a handle is open, the commit waits for it to close.
 	 */
-	return !in_atomic() && !irqs_disabled() && !current->journal_info;
+	return preemptible() && !current->journal_info;
+}
+
+/* Durable, or never to be. */
+static bool decided(const struct spec_dep *dep, u32 *pending)
+{
+	*pending = spec_dep_pending(dep, &spec_marks);
+	return !*pending || spec_dep_lost(*pending);
 }
 
 /**
@@ -393,12 +403,9 @@ int spec_wait(const struct spec_dep *dep, enum spec_channel_id why,
 	spec_request_commit(dep, pending);
 	if (mode == SPEC_WAIT_KILLABLE)
 		err = wait_event_killable(spec_released_wq,
-			!(pending = spec_dep_pending(dep, &spec_marks)) ||
-			spec_dep_lost(pending));
+					  decided(dep, &pending));
 	else
-		wait_event(spec_released_wq,
-			   !(pending = spec_dep_pending(dep, &spec_marks)) ||
-			   spec_dep_lost(pending));
+		wait_event(spec_released_wq, decided(dep, &pending));
 	if (err)
 		err = -EINTR;
 	else if (pending)

@@ -16,13 +16,13 @@
  * the original itself does so for an xsync mount only, which holds the module.
  */
 #define DEFINE_HOOK_INSTEAD(fn, ret, proto, args)			\
-	__HOOK_DECLARE(fn, ret, proto);					\
+	__HOOK_DECLARE(fn, ret, proto, __HOOK_ALWAYS);			\
 	static __always_inline long hook_instead_##fn proto;		\
 	static __always_inline ret hook_body_##fn proto			\
 	{								\
 		return hook_orig_##fn args;				\
 	}								\
-	__used ret hook_entry_##fn proto				\
+	__used notrace ret hook_entry_##fn proto				\
 	{								\
 		long __r;						\
 		this_cpu_inc(hook_inflight);				\
@@ -36,13 +36,13 @@
 
 /* The same for a function that returns nothing. */
 #define DEFINE_HOOK_INSTEAD_VOID(fn, proto, args)			\
-	__HOOK_DECLARE(fn, void, proto);				\
+	__HOOK_DECLARE(fn, void, proto, __HOOK_ALWAYS);			\
 	static __always_inline long hook_instead_##fn proto;		\
 	static __always_inline void hook_body_##fn proto		\
 	{								\
 		hook_orig_##fn args;					\
 	}								\
-	__used void hook_entry_##fn proto				\
+	__used notrace void hook_entry_##fn proto				\
 	{								\
 		long __r;						\
 		this_cpu_inc(hook_inflight);				\

@@ -20,6 +20,7 @@
 #include "hook.h"
 #include "trace.h"
 #include "../compat/bdev.h"
+#include "../compat/fs.h"
 
 struct ext4_iloc;
 
@@ -72,19 +73,24 @@ static bool updating_atime(void)
 	return READ_ONCE(*atime_place()) == current;
 }
 
-DEFINE_HOOK_INSTEAD_VOID(touch_atime, (const struct path *path), (path))
+/* Not touch_atime(): most reads find nothing to update. */
+DEFINE_HOOK_INSTEAD(generic_update_time, int, COMPAT_UPDATE_TIME_PROTO,
+		    COMPAT_UPDATE_TIME_ARGS)
 {
 	struct task_struct **place = atime_place();
 	bool ours;
+	int ret;
 
+	if (flags & ~S_ATIME)
+		return HOOK_ORIGINAL;
 	rcu_read_lock();
-	ours = xsync_mount_of(path->dentry->d_sb);
+	ours = xsync_mount_of(inode->i_sb);
 	rcu_read_unlock();
 	if (likely(!ours) || cmpxchg(place, NULL, current))
 		return HOOK_ORIGINAL;
-	hook_orig_touch_atime(path);
+	ret = hook_orig_generic_update_time COMPAT_UPDATE_TIME_ARGS;
 	WRITE_ONCE(*place, NULL);
-	return 0;
+	return ret;
 }
 
 /*
@@ -273,7 +279,7 @@ static __always_inline bool is_ours(const struct inode *inode)
 }
 
 /* All that is in the inode: metadata, sizes, block maps. */
-DEFINE_HOOK_BEFORE(ext4_mark_iloc_dirty, int,
+DEFINE_HOOK_BEFORE_ALWAYS(ext4_mark_iloc_dirty, int,
 		   (handle_t *handle, struct inode *inode,
 		    struct ext4_iloc *iloc), (handle, inode, iloc))
 {
@@ -286,7 +292,7 @@ DEFINE_HOOK_BEFORE(ext4_mark_iloc_dirty, int,
  * last is on the stack, where a stub that drops the return address leaves it.
  * @page is a folio on later kernels.
  */
-DEFINE_HOOK_BEFORE(ext4_journalled_write_end, int,
+DEFINE_HOOK_BEFORE_ALWAYS(ext4_journalled_write_end, int,
 		   (struct file *file, struct address_space *mapping,
 		    loff_t pos, unsigned int len, unsigned int copied,
 		    void *page, void *fsdata),
@@ -323,7 +329,7 @@ DEFINE_HOOK_INSTEAD(ext4_page_mkwrite, vm_fault_t, (struct vm_fault *vmf),
 }
 
 struct spec_hook *const xsync_journal_hooks[] = {
-	&hook_touch_atime,
+	&hook_generic_update_time,
 	&hook_jbd2_journal_abort,
 	&hook_ext4_mark_iloc_dirty,
 	&hook_ext4_journalled_write_end,

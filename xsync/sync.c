@@ -36,6 +36,22 @@ static struct xsync_mount *async_mount(const struct super_block *sb)
 	return x;
 }
 
+/*
+ * Has the journal of this xsync mount failed? The original would find nothing
+ * to commit and report success; but we have promised what is lost now.
+ */
+static bool promise_broken(const struct super_block *sb)
+{
+	struct xsync_mount *x;
+	bool broken;
+
+	rcu_read_lock();
+	x = xsync_mount_of(sb);
+	broken = x && x->journal && is_journal_aborted(x->journal);
+	rcu_read_unlock();
+	return broken;
+}
+
 /* Caller holds rcu_read_lock(). */
 static void promise(struct xsync_mount *x, enum xsync_call call)
 {
@@ -108,8 +124,11 @@ DEFINE_HOOK_INSTEAD(ext4_sync_file, int,
 	rcu_read_lock();
 	async = async_mount(sb);
 	rcu_read_unlock();
-	if (!async)
-		return HOOK_ORIGINAL;
+	if (!async) {
+		if (likely(!promise_broken(sb)))
+			return HOOK_ORIGINAL;
+		return file_check_and_advance_wb_err(file) ?: -EIO;
+	}
 	aio = in_aio_fsync();
 	if (!aio && speculator_exempt()) {
 		note_real(sb);
@@ -199,6 +218,8 @@ DEFINE_HOOK_INSTEAD(sync_filesystem, int, (struct super_block *sb), (sb))
 {
 	if (sync_async(sb) && promise_sb(sb, XSYNC_SYNC))
 		return 0;
+	if (unlikely(promise_broken(sb)) && held_for_read(sb))
+		return hook_orig_sync_filesystem(sb) ?: -EIO;
 	return HOOK_ORIGINAL;
 }
 
@@ -253,7 +274,7 @@ DEFINE_HOOK_INSTEAD(filemap_fdatawait_keep_errors, int,
  * Operations on O_SYNC files and in dirsync directories mark their handle, and
  * its end waits for the commit. The task has become dependent at its start.
  */
-DEFINE_HOOK_BEFORE(jbd2_journal_stop, int, (handle_t *handle), (handle))
+DEFINE_HOOK_BEFORE_ALWAYS(jbd2_journal_stop, int, (handle_t *handle), (handle))
 {
 	struct xsync_mount *x;
 	struct super_block *sb;
@@ -287,7 +308,7 @@ DEFINE_HOOK_INSTEAD(ext4_fc_commit, int, (journal_t *journal, tid_t tid),
 /*
  * Files whose data bypasses the journal.
  */
-DEFINE_HOOK_GATE(ext4_file_open, (struct inode *inode, struct file *file),
+DEFINE_HOOK_GATE_ALWAYS(ext4_file_open, (struct inode *inode, struct file *file),
 		 (inode, file))
 {
 	static unsigned long journalled;

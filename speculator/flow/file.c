@@ -187,19 +187,19 @@ DEFINE_HOOK(vfs_getattr_nosec, int,
 	return err;
 }
 
-/* Also called in an RCU walk: the inode stays, and nothing here sleeps. */
-DEFINE_HOOK(inode_permission, int,
-	    (compat_idmap *idmap, struct inode *inode, int mask),
-	    (idmap, inode, mask))
+/*
+ * Called at the end of inode_permission(), after it has seen mode and owner and
+ * found them sufficient, for every directory of a path and for what it leads to.
+ * Also in an RCU walk: the inode stays, and nothing here sleeps.
+ */
+DEFINE_HOOK_BEFORE(security_inode_permission, int,
+		   (struct inode *inode, int mask), (inode, mask))
 {
-	int err = hook_orig_inode_permission(idmap, inode, mask);
-
 	spec_take_inode(inode);
-	return err;
 }
 
 DEFINE_HOOK(vfs_getxattr, ssize_t,
-	    (compat_idmap *idmap, struct dentry *dentry, const char *name,
+	    (struct compat_idmap *idmap, struct dentry *dentry, const char *name,
 	     void *value, size_t size),
 	    (idmap, dentry, name, value, size))
 {
@@ -297,7 +297,7 @@ static struct spec_hook *const hooks[] = {
 	&hook_iomap_dio_rw,
 	&hook_iterate_dir,
 	&hook_vfs_getattr_nosec,
-	&hook_inode_permission,
+	&hook_security_inode_permission,
 	&hook_vfs_getxattr,
 	&hook_vfs_listxattr,
 	&hook_filemap_fault,

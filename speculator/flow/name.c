@@ -40,15 +40,34 @@ static __always_inline int walk_begin(void)
 {
 	int seen = atomic_read(&changes);
 
-	smp_rmb();
+	smp_rmb();	/* the count, then the directories */
 	return seen;
 }
 
-static __always_inline void walk_end(int seen)
+/* A refusal comes from the mode of some inode on the way, nobody knows which. */
+static noinline void take_all_sources(void)
 {
-	smp_rmb();
+	u32 left = READ_ONCE(spec_marks.live);
+
+	rcu_read_lock();
+	while (left) {
+		struct speculator_source *source =
+			spec_source_of_slot(__builtin_ctz(left));
+
+		left &= left - 1;
+		if (source)
+			spec_take_source(source, SPEC_CH_NAME);
+	}
+	rcu_read_unlock();
+}
+
+static __always_inline void walk_end(int seen, long ret)
+{
+	smp_rmb();	/* the directories, then the count */
 	if (unlikely(atomic_read(&changes) != seen))
 		spec_take(&changes, SPEC_CH_NAME);
+	if (unlikely(ret == -EACCES))
+		take_all_sources();
 }
 
 struct filename;
@@ -62,7 +81,7 @@ DEFINE_HOOK(filename_lookup, int,
 	int seen = walk_begin();
 	int err = hook_orig_filename_lookup(dfd, name, flags, path, root);
 
-	walk_end(seen);
+	walk_end(seen, err);
 	return err;
 }
 
@@ -73,7 +92,7 @@ DEFINE_HOOK(do_filp_open, struct file *,
 	int seen = walk_begin();
 	struct file *file = hook_orig_do_filp_open(dfd, name, op);
 
-	walk_end(seen);
+	walk_end(seen, PTR_ERR(file));
 	return file;
 }
 
@@ -84,7 +103,7 @@ DEFINE_HOOK(do_mknodat, int,
 	int seen = walk_begin();
 	int err = hook_orig_do_mknodat(dfd, name, mode, dev);
 
-	walk_end(seen);
+	walk_end(seen, err);
 	return err;
 }
 
@@ -94,7 +113,7 @@ DEFINE_HOOK(do_mkdirat, int, (int dfd, struct filename *name, umode_t mode),
 	int seen = walk_begin();
 	int err = hook_orig_do_mkdirat(dfd, name, mode);
 
-	walk_end(seen);
+	walk_end(seen, err);
 	return err;
 }
 
@@ -103,7 +122,7 @@ DEFINE_HOOK(do_rmdir, int, (int dfd, struct filename *name), (dfd, name))
 	int seen = walk_begin();
 	int err = hook_orig_do_rmdir(dfd, name);
 
-	walk_end(seen);
+	walk_end(seen, err);
 	return err;
 }
 
@@ -112,7 +131,7 @@ DEFINE_HOOK(do_unlinkat, int, (int dfd, struct filename *name), (dfd, name))
 	int seen = walk_begin();
 	int err = hook_orig_do_unlinkat(dfd, name);
 
-	walk_end(seen);
+	walk_end(seen, err);
 	return err;
 }
 
@@ -123,7 +142,7 @@ DEFINE_HOOK(do_symlinkat, int,
 	int seen = walk_begin();
 	int err = hook_orig_do_symlinkat(from, newdfd, to);
 
-	walk_end(seen);
+	walk_end(seen, err);
 	return err;
 }
 
@@ -135,7 +154,7 @@ DEFINE_HOOK(do_linkat, int,
 	int seen = walk_begin();
 	int err = hook_orig_do_linkat(olddfd, old, newdfd, new, flags);
 
-	walk_end(seen);
+	walk_end(seen, err);
 	return err;
 }
 
@@ -147,9 +166,26 @@ DEFINE_HOOK(do_renameat2, int,
 	int seen = walk_begin();
 	int err = hook_orig_do_renameat2(olddfd, from, newdfd, to, flags);
 
-	walk_end(seen);
+	walk_end(seen, err);
 	return err;
 }
+
+/* Those that ask for permission after the lookup. */
+#define EACCES_SYSCALL(name)						\
+DEFINE_HOOK(name, long, (const struct pt_regs *regs), (regs))		\
+{									\
+	int seen = walk_begin();					\
+	long ret = hook_orig_##name(regs);				\
+									\
+	walk_end(seen, ret);						\
+	return ret;							\
+}
+
+EACCES_SYSCALL(__x64_sys_access)
+EACCES_SYSCALL(__x64_sys_faccessat)
+EACCES_SYSCALL(__x64_sys_faccessat2)
+EACCES_SYSCALL(__x64_sys_chdir)
+EACCES_SYSCALL(__x64_sys_fchdir)
 
 /*
  * The writing side on local file systems that are no source's, where no handle
@@ -238,7 +274,7 @@ static void change_inode(struct dentry *dentry)
 }
 
 DEFINE_HOOK_BEFORE(security_inode_setattr, int,
-		   (compat_idmap *idmap, struct dentry *dentry,
+		   (struct compat_idmap *idmap, struct dentry *dentry,
 		    struct iattr *attr),
 		   (idmap, dentry, attr))
 {
@@ -246,7 +282,7 @@ DEFINE_HOOK_BEFORE(security_inode_setattr, int,
 }
 
 DEFINE_HOOK_BEFORE(security_inode_setxattr, int,
-		   (compat_idmap *idmap, struct dentry *dentry,
+		   (struct compat_idmap *idmap, struct dentry *dentry,
 		    const char *name, const void *value, size_t size,
 		    int flags),
 		   (idmap, dentry, name, value, size, flags))
@@ -255,7 +291,7 @@ DEFINE_HOOK_BEFORE(security_inode_setxattr, int,
 }
 
 DEFINE_HOOK_BEFORE(security_inode_removexattr, int,
-		   (compat_idmap *idmap, struct dentry *dentry,
+		   (struct compat_idmap *idmap, struct dentry *dentry,
 		    const char *name),
 		   (idmap, dentry, name))
 {
@@ -272,6 +308,11 @@ static struct spec_hook *const hooks[] = {
 	&hook_do_symlinkat,
 	&hook_do_linkat,
 	&hook_do_renameat2,
+	&hook___x64_sys_access,
+	&hook___x64_sys_faccessat,
+	&hook___x64_sys_faccessat2,
+	&hook___x64_sys_chdir,
+	&hook___x64_sys_fchdir,
 	&hook_security_inode_create,
 	&hook_security_inode_link,
 	&hook_security_inode_unlink,

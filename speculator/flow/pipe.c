@@ -56,6 +56,12 @@ DEFINE_HOOK(fifo_open, int, (struct inode *inode, struct file *file),
 	return err;
 }
 
+static bool has_data_or_end(const struct pipe_inode_info *pipe)
+{
+	return !pipe_empty(READ_ONCE(pipe->head), READ_ONCE(pipe->tail)) ||
+	       !READ_ONCE(pipe->writers);
+}
+
 /*
  * What moves out of a pipe by splice or tee becomes visible at its destination
  * inside the call, so its dependency must be there before: wait for data, count
@@ -88,9 +94,7 @@ static ssize_t take_from_pipe(struct pipe_inode_info *pipe, size_t len,
 		if (nonblock)
 			return -EAGAIN;
 		if (wait_event_interruptible_exclusive(pipe->rd_wait,
-				!pipe_empty(READ_ONCE(pipe->head),
-					    READ_ONCE(pipe->tail)) ||
-				!READ_ONCE(pipe->writers)))
+						       has_data_or_end(pipe)))
 			return -ERESTARTSYS;
 	}
 }

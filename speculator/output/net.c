@@ -56,6 +56,7 @@ static void release_fn(struct work_struct *work)
 {
 	release_all();
 }
+
 static DECLARE_WORK(kick_work, release_fn);
 static DECLARE_DELAYED_WORK(kick_later_work, release_fn);
 
@@ -67,6 +68,40 @@ void spec_net_kick(void)
 void spec_net_kick_later(void)
 {
 	queue_delayed_work(system_highpri_wq, &kick_later_work, 1);
+}
+
+static struct pernet_operations net_ops;
+/* Outside pernet_ops_rwsem, inside whatever a caller of sendmsg may hold. */
+static DEFINE_MUTEX(arm_mutex);
+static bool armed;
+
+/*
+ * The netfilter hooks cost a hundred instructions a packet, so they are not
+ * there before the first socket has a dependency; from then on until the last
+ * source goes.  To be called before a dependency is put on a socket.
+ *
+ * Returns 0, or an error: then the caller must wait for the commit.
+ */
+static int arm(void)
+{
+	int err = 0;
+
+	/* The flag after the hooks. */
+	if (likely(smp_load_acquire(&armed)))
+		return 0;
+	mutex_lock(&arm_mutex);
+	if (!spec_source_any()) {
+		err = -ENODEV;		/* remove() has been here */
+	} else if (!armed) {
+		err = register_pernet_subsys(&net_ops);
+		if (err)
+			pr_warn_ratelimited("%s: cannot register netfilter hooks (%d): senders wait\n",
+					    KBUILD_MODNAME, err);
+		else	/* the hooks before the flag */
+			smp_store_release(&armed, true);
+	}
+	mutex_unlock(&arm_mutex);
+	return err;
 }
 
 enum socket_kind {
@@ -141,6 +176,8 @@ static int send_gate(struct sock *sk, int flags, const struct spec_dep *dep,
 		spec_datagram_wake_later(sk);
 		return -EAGAIN;
 	}
+	if (arm())
+		return wait_self();
 	/* For loopback, and for packets. */
 	spec_put(sk, ch);
 	if (kind == KIND_DATAGRAM)
@@ -270,7 +307,7 @@ DEFINE_HOOK_GATE(security_socket_connect,
 		return 0;
 	case KIND_TCP:
 		if (addrlen < (int)sizeof(address->sa_family) ||
-		    !is_local(sk, address, addrlen))
+		    !is_local(sk, address, addrlen) || arm())
 			break;
 		spec_put(sk, SPEC_CH_LOOPBACK);
 		return 0;
@@ -478,8 +515,10 @@ DEFINE_HOOK_BEFORE(sock_close, int, (struct inode *inode, struct file *file),
 {
 	struct sock *sk = SOCKET_I(inode)->sk;
 	struct spec_dep dep;
-	u32 mask = spec_self_pending(&dep);
+	u32 mask;
 
+	spec_take(file, SPEC_CH_FILE);	/* of those who closed it before */
+	mask = spec_self_pending(&dep);
 	if (likely(!mask) || !sk || spec_net_exempt(sk))
 		return;
 	switch (kind_of(sk)) {
@@ -490,9 +529,11 @@ DEFINE_HOOK_BEFORE(sock_close, int, (struct inode *inode, struct file *file),
 			return;
 		break;
 	case KIND_TCP:
-		spec_put(sk, SPEC_CH_TCP);
 		if (sk->sk_state == TCP_CLOSE)
 			return;
+		if (arm())
+			break;
+		spec_put(sk, SPEC_CH_TCP);
 		if (spec_dep_lost(mask)) {
 			/* The FIN would be held, and in the end reset. */
 			if (spec_tcp_outside(sk))
@@ -568,16 +609,16 @@ static int install(char *why, size_t why_len)
 	if (err)
 		return err;
 	spec_datagram_init();
-	err = register_pernet_subsys(&net_ops);
-	if (err)
-		snprintf(why, why_len, "cannot register netfilter hooks (%d)",
-			 err);
-	return err;
+	return 0;
 }
 
 static void remove(void)
 {
-	unregister_pernet_subsys(&net_ops);
+	mutex_lock(&arm_mutex);
+	if (armed)
+		unregister_pernet_subsys(&net_ops);
+	WRITE_ONCE(armed, false);
+	mutex_unlock(&arm_mutex);
 	/*
 	 * Nothing is live any more, so all may go; what does not yet is a socket
 	 * that its owner has locked.

@@ -292,6 +292,7 @@ DEFINE_HOOK(name, long, (const struct pt_regs *regs), (regs))		\
 									\
 	return err ? err : hook_orig_##name(regs);			\
 }
+
 WAIT_SYSCALL(__x64_sys_reboot, SPEC_CH_SYSTEM)
 WAIT_SYSCALL(__x64_sys_kexec_load, SPEC_CH_SYSTEM)
 WAIT_SYSCALL(__x64_sys_swapon, SPEC_CH_SYSTEM)
