@@ -53,7 +53,8 @@ lint: deps $(CHECKPATCH)
 		-f $(filter-out %/trace.h,$(shell git ls-files '*.c' '*.h'))
 
 install: all
-	$(MAKE) -C $(KDIR) M=$(CURDIR) modules_install
+	$(MAKE) -C $(KDIR) M=$(CURDIR)/speculator modules_install
+	$(MAKE) -C $(KDIR) M=$(CURDIR)/xsync modules_install
 	install -D -m 755 build/xsyncstat $(DESTDIR)$(PREFIX)/sbin/xsyncstat
 	install -D -m 644 tools/xsyncstat.8 $(DESTDIR)$(PREFIX)/share/man/man8/xsyncstat.8
 

@@ -12,13 +12,4 @@
 #define compat_idmap	mnt_idmap
 #endif
 
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
-#define COMPAT_UPDATE_TIME_PROTO \
-	(struct inode *inode, struct timespec64 *time, int flags)
-#define COMPAT_UPDATE_TIME_ARGS (inode, time, flags)
-#else
-#define COMPAT_UPDATE_TIME_PROTO (struct inode *inode, int flags)
-#define COMPAT_UPDATE_TIME_ARGS (inode, flags)
-#endif
-
 #endif /* _COMPAT_FS_H */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* vm: timeout=400 */
+/* vm: own smp=2 thread=multi timeout=500 */
 /*
  * Law 1 for everything that passes a dependency on (flow/): process A depends
  * on a commit that has not happened and acts on an object; process B, which is
@@ -682,6 +682,50 @@ static void flock_hold_a(void)
 	flock(fd, LOCK_UN);
 }
 
+static void fcntl_lock(short type)
+{
+	struct flock l = { .l_type = type, .l_whence = SEEK_SET, .l_len = 1 };
+
+	if (fcntl(file_fd(O_RDWR), F_SETLKW, &l))
+		_exit(93);
+}
+
+static void fcntl_a(void)
+{
+	fcntl_lock(F_WRLCK);
+	fcntl_lock(F_UNLCK);
+}
+
+static void fcntl_b(void)
+{
+	fcntl_lock(F_RDLCK);
+}
+
+static void sigpipe_a(void)
+{
+	close(p[0]);
+}
+
+/* B keeps no reader itself, and writes until there is none. */
+static void sigpipe_b(void)
+{
+	close(p[0]);
+	while (write(p[1], "x", 1) == 1)
+		sleep_ms(10);
+}
+
+static void unix_epipe_a(void)
+{
+	close(s[1]);
+}
+
+static void unix_epipe_b(void)
+{
+	close(s[1]);
+	while (send(s[0], "x", 1, MSG_NOSIGNAL) == 1)
+		sleep_ms(10);
+}
+
 static void flock_b(void)
 {
 	int fd = file_fd(O_RDWR);
@@ -828,6 +872,9 @@ static const struct flow {
 	{ "pty slave/master", mk_pty, pty_a, pty_b },
 	{ "pty master/slave", mk_pty, pty_master_a, pty_slave_b },
 	{ "flock", mk_lock, flock_hold_a, flock_b, true },
+	{ "fcntl lock", mk_lock, fcntl_a, fcntl_b, true },
+	{ "pipe close/EPIPE", mk_pipe, sigpipe_a, sigpipe_b },
+	{ "unix stream close/EPIPE", mk_stream, unix_epipe_a, unix_epipe_b },
 };
 
 enum mode { EARLY, LATE, CLEAN };

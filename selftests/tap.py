@@ -27,7 +27,7 @@ class Test:
     host        no machine: runs on the host (and may boot machines itself)
     timeout=S   bound in seconds for the whole file
     expect=RE   kernel messages that are excused (repeatable)
-    and, with `own`: smp=N, mem=MIB, append=ARGS, icount
+    and, with `own`: smp=N, mem=MIB, append=ARGS, thread=single, icount
     """
 
     def __init__(self, path):
@@ -50,7 +50,7 @@ class Test:
             self.timeout = int(value)
         elif key == "expect":
             self.expect.append(value)
-        elif key in ("smp", "mem", "append"):
+        elif key in ("smp", "mem", "append", "thread"):
             self.vm_options += [f"--{key}", value]
         elif key == "icount":
             self.vm_options.append("--icount")

@@ -280,6 +280,16 @@ static int do_fsync(void)
 	return write(fd, "x", 1) == 1 ? fsync(fd) : -1;
 }
 
+static int do_fdatasync(void)
+{
+	return write(fd, "x", 1) == 1 ? fdatasync(fd) : -1;
+}
+
+static int do_syncfs(void)
+{
+	return syncfs(fd);
+}
+
 static int do_mkdir_debugfs(void)
 {
 	return mkdir("/sys/fs/cgroup/waits", 0700) && errno != EEXIST ? -1 : 0;
@@ -344,6 +354,8 @@ static const struct row {
 	{ "sethostname", mk_none, do_hostname, true },
 	{ "mount", mk_none, do_mount, true },
 	{ "fsync on another disk", mk_ext4, do_fsync, true },
+	{ "fdatasync on another disk", mk_ext4, do_fdatasync, true },
+	{ "syncfs on another disk", mk_ext4, do_syncfs, true },
 	{ "bpf", mk_none, do_bpf, true },
 	{ "add_key", mk_none, do_key, true },
 };

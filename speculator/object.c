@@ -232,8 +232,8 @@ static void drop_entry(struct spec_entry *e)
  * spec_forget - the object of a key has gone and its address will be reused
  * @key: any key
  *
- * Only an optimisation, except after a journal failure, when entries no longer
- * die by themselves (flow/process.c uses it for a process that exits).
+ * Saves a needless dependency of the next owner; flow/process.c uses it for a
+ * process that exits.  Must not be called while the object can still be seen.
  *
  * Context: any.
  */
@@ -272,8 +272,10 @@ void spec_sweep(u32 drop)
 			continue;
 		raw_spin_lock_irq(lock);
 		hlist_for_each_entry_safe(e, tmp, &spec_buckets[bucket], node) {
-			WRITE_ONCE(e->dep.mask, e->dep.mask & ~drop);
-			if (!spec_dep_pending(&e->dep, &spec_marks))
+			/* Also so that no component gets old enough to wrap. */
+			WRITE_ONCE(e->dep.mask, ~drop &
+				   spec_dep_pending(&e->dep, &spec_marks));
+			if (!e->dep.mask)
 				drop_entry(e);
 		}
 		raw_spin_unlock_irq(lock);

@@ -280,6 +280,28 @@ void spec_take_source(struct speculator_source *source, enum spec_channel_id ch)
 }
 
 /**
+ * spec_take_all - the running process saw something, nobody knows whose
+ * @ch: for statistics
+ *
+ * Context: any.
+ */
+void spec_take_all(enum spec_channel_id ch)
+{
+	u32 left = READ_ONCE(spec_marks.live);
+
+	rcu_read_lock();
+	while (left) {
+		struct speculator_source *source =
+			spec_source_of_slot(__builtin_ctz(left));
+
+		left &= left - 1;
+		if (source)
+			spec_take_source(source, ch);
+	}
+	rcu_read_unlock();
+}
+
+/**
  * speculator_released - all up to @seq is durable, barriers included
  * @source: a registered source
  * @seq: its highest durable sequence

@@ -53,4 +53,24 @@
 	}								\
 	static __always_inline long hook_instead_##fn proto
 
+/*
+ * For a function that returns nothing and is called often: the body runs only
+ * when the condition holds, and calls the original itself.
+ */
+#define DEFINE_HOOK_IF(fn, proto, args, condition)			\
+	__HOOK_DECLARE(fn, void, proto, __HOOK_ALWAYS);			\
+	static noinline void hook_if_##fn proto;			\
+	static __always_inline void hook_body_##fn proto		\
+	{								\
+		hook_orig_##fn args;					\
+	}								\
+	__used notrace void hook_entry_##fn proto			\
+	{								\
+		if (unlikely(condition))				\
+			hook_if_##fn args;				\
+		else							\
+			hook_body_##fn args;				\
+	}								\
+	static noinline void hook_if_##fn proto
+
 #endif /* _XSYNC_HOOK_H */

@@ -20,7 +20,6 @@
 #include "hook.h"
 #include "trace.h"
 #include "../compat/bdev.h"
-#include "../compat/fs.h"
 
 struct ext4_iloc;
 
@@ -73,24 +72,19 @@ static bool updating_atime(void)
 	return READ_ONCE(*atime_place()) == current;
 }
 
-/* Not touch_atime(): most reads find nothing to update. */
-DEFINE_HOOK_INSTEAD(generic_update_time, int, COMPAT_UPDATE_TIME_PROTO,
-		    COMPAT_UPDATE_TIME_ARGS)
+/*
+ * Every read comes here, so not even rcu_read_lock(): who frees the mount waits
+ * with synchronize_rcu_tasks(), and nothing here sleeps before the look is over.
+ */
+DEFINE_HOOK_IF(touch_atime, (const struct path *path), (path),
+	       xsync_mount_of(path->dentry->d_sb))
 {
 	struct task_struct **place = atime_place();
-	bool ours;
-	int ret;
+	bool listed = !cmpxchg(place, NULL, current);
 
-	if (flags & ~S_ATIME)
-		return HOOK_ORIGINAL;
-	rcu_read_lock();
-	ours = xsync_mount_of(inode->i_sb);
-	rcu_read_unlock();
-	if (likely(!ours) || cmpxchg(place, NULL, current))
-		return HOOK_ORIGINAL;
-	ret = hook_orig_generic_update_time COMPAT_UPDATE_TIME_ARGS;
-	WRITE_ONCE(*place, NULL);
-	return ret;
+	hook_orig_touch_atime(path);
+	if (listed)
+		WRITE_ONCE(*place, NULL);
 }
 
 /*
@@ -329,7 +323,7 @@ DEFINE_HOOK_INSTEAD(ext4_page_mkwrite, vm_fault_t, (struct vm_fault *vmf),
 }
 
 struct spec_hook *const xsync_journal_hooks[] = {
-	&hook_generic_update_time,
+	&hook_touch_atime,
 	&hook_jbd2_journal_abort,
 	&hook_ext4_mark_iloc_dirty,
 	&hook_ext4_journalled_write_end,

@@ -34,19 +34,20 @@ static int hooks_users;
 static struct spec_hook *hooks[32];
 static int nr_hooks;
 
+static void collect(struct spec_hook *const *table, int n)
+{
+	while (n-- && !WARN_ON(nr_hooks == ARRAY_SIZE(hooks)))
+		hooks[nr_hooks++] = *table++;
+}
+
 /* One table, so that removing it needs one grace period. */
 static void collect_hooks(void)
 {
-	int i;
-
-	if (nr_hooks ||
-	    WARN_ON(xsync_journal_nr_hooks + xsync_sync_nr_hooks >
-		    ARRAY_SIZE(hooks)))
+	if (nr_hooks)
 		return;
-	for (i = 0; i < xsync_journal_nr_hooks; i++)
-		hooks[nr_hooks++] = xsync_journal_hooks[i];
-	for (i = 0; i < xsync_sync_nr_hooks; i++)
-		hooks[nr_hooks++] = xsync_sync_hooks[i];
+	collect(xsync_journal_hooks, xsync_journal_nr_hooks);
+	collect(xsync_sync_hooks, xsync_sync_nr_hooks);
+	collect(xsync_shift_hooks, xsync_shift_nr_hooks);
 }
 
 /**

@@ -152,8 +152,12 @@ DEFINE_HOOK_INSTEAD(aio_fsync, int,
 	rcu_read_lock();
 	async = async_mount(sb);
 	rcu_read_unlock();
-	if (!async)
-		return HOOK_ORIGINAL;
+	if (!async) {
+		/* A commit on another disk, by a kworker nobody holds back. */
+		int err = speculator_wait_current();
+
+		return err ? err : HOOK_ORIGINAL;
+	}
 	if (speculator_exempt()) {
 		/* The kworker cannot know: do the real one here and now. */
 		int err = vfs_fsync(file, datasync);

@@ -169,6 +169,10 @@ bool xsync_sync_fs_async(struct super_block *sb, int wait);
 extern struct spec_hook *const xsync_sync_hooks[];
 extern const int xsync_sync_nr_hooks;
 
+/* shift.c */
+extern struct spec_hook *const xsync_shift_hooks[];
+extern const int xsync_shift_nr_hooks;
+
 /* stats.c */
 void xsync_stats_init(void);
 void xsync_stats_exit(void);

@@ -118,7 +118,7 @@ static void take_blkdev(struct inode *inode)
 	rcu_read_unlock();
 }
 
-static __always_inline void take_mapping(struct address_space *mapping)
+static noinline void take_mapping(struct address_space *mapping)
 {
 	struct inode *inode = mapping->host;
 
@@ -131,10 +131,10 @@ DEFINE_HOOK(filemap_read, ssize_t,
 	    (struct kiocb *iocb, struct iov_iter *iter, ssize_t already_read),
 	    (iocb, iter, already_read))
 {
-	struct address_space *mapping = iocb->ki_filp->f_mapping;
 	ssize_t n = hook_orig_filemap_read(iocb, iter, already_read);
 
-	take_mapping(mapping);
+	if (unlikely(atomic_read(&speculator_active)))
+		take_mapping(iocb->ki_filp->f_mapping);
 	return n;
 }
 
@@ -229,6 +229,15 @@ DEFINE_HOOK(filemap_fault, vm_fault_t, (struct vm_fault *vmf), (vmf))
 	return fault;
 }
 
+DEFINE_HOOK(shmem_fault, vm_fault_t, (struct vm_fault *vmf), (vmf))
+{
+	struct inode *inode = file_inode(vmf->vma->vm_file);
+	vm_fault_t fault = hook_orig_shmem_fault(vmf);
+
+	spec_take(inode, SPEC_CH_FILE);
+	return fault;
+}
+
 DEFINE_HOOK(filemap_map_pages, vm_fault_t,
 	    (struct vm_fault *vmf, pgoff_t start, pgoff_t end),
 	    (vmf, start, end))
@@ -249,16 +258,16 @@ static const void *lock_key(struct inode *inode)
 	return (const char *)inode + 1;
 }
 
-DEFINE_HOOK(vfs_lock_file, int,
-	    (struct file *file, unsigned int cmd, struct file_lock *lock,
-	     struct file_lock *conflict),
-	    (file, cmd, lock, conflict))
+DEFINE_HOOK(fcntl_setlk, int,
+	    (unsigned int fd, struct file *file, unsigned int cmd,
+	     struct flock *lock),
+	    (fd, file, cmd, lock))
 {
 	const void *key = lock_key(file_inode(file));
 	int err;
 
 	spec_put(key, SPEC_CH_LOCK);
-	err = hook_orig_vfs_lock_file(file, cmd, lock, conflict);
+	err = hook_orig_fcntl_setlk(fd, file, cmd, lock);
 	spec_take(key, SPEC_CH_LOCK);
 	return err;
 }
@@ -301,8 +310,9 @@ static struct spec_hook *const hooks[] = {
 	&hook_vfs_getxattr,
 	&hook_vfs_listxattr,
 	&hook_filemap_fault,
+	&hook_shmem_fault,
 	&hook_filemap_map_pages,
-	&hook_vfs_lock_file,
+	&hook_fcntl_setlk,
 	&hook_locks_lock_inode_wait,
 	&hook_filp_close,
 };

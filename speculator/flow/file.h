@@ -21,6 +21,8 @@ void spec_put_inode(struct inode *inode);
 /* The running process saw the inode's state; call it after the observation. */
 static __always_inline void spec_take_inode(struct inode *inode)
 {
+	if (likely(!atomic_read(&speculator_active)))
+		return;
 	/*
 	 * An inode of a source may be in the middle of a change that can be
 	 * seen but has not been put yet (speculator_taint_inode()): then its

@@ -44,30 +44,14 @@ static __always_inline int walk_begin(void)
 	return seen;
 }
 
-/* A refusal comes from the mode of some inode on the way, nobody knows which. */
-static noinline void take_all_sources(void)
-{
-	u32 left = READ_ONCE(spec_marks.live);
-
-	rcu_read_lock();
-	while (left) {
-		struct speculator_source *source =
-			spec_source_of_slot(__builtin_ctz(left));
-
-		left &= left - 1;
-		if (source)
-			spec_take_source(source, SPEC_CH_NAME);
-	}
-	rcu_read_unlock();
-}
-
 static __always_inline void walk_end(int seen, long ret)
 {
 	smp_rmb();	/* the directories, then the count */
 	if (unlikely(atomic_read(&changes) != seen))
 		spec_take(&changes, SPEC_CH_NAME);
+	/* It comes from the mode of an inode on the way, nobody knows which. */
 	if (unlikely(ret == -EACCES))
-		take_all_sources();
+		spec_take_all(SPEC_CH_NAME);
 }
 
 struct filename;

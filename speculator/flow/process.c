@@ -46,23 +46,38 @@ static void probe_signal(void *data, int sig, struct kernel_siginfo *info,
 
 	if (!in_task())		/* a timer or a device, not this process */
 		return;
+	/* EPIPE: whoever closed the far end has told us, and is not known. */
+	if (sig == SIGPIPE && task == current)
+		spec_take_all(SPEC_CH_SIGNAL);
 	self = spec_self();
 	if (self)
 		pass_to_task(self, task, SPEC_CH_SIGNAL);
+}
+
+/* Is the caller alone in its address space, and will it be gone with him? */
+static bool last_user(const struct mm_struct *mm)
+{
+	return atomic_read(&mm->mm_users) == 1;
 }
 
 DEFINE_HOOK(begin_new_exec, int, (struct linux_binprm *bprm), (bprm))
 {
 	const void *old = spec_self();
 	struct spec_dep dep;
+	bool last = false;
 	u32 mask = 0;
 	int err;
 
-	if (old && spec_maybe(old))
+	if (old && spec_maybe(old)) {
 		mask = spec_read(old, &dep);
+		last = old == current->mm && last_user(old);
+	}
 	err = hook_orig_begin_new_exec(bprm);
-	if (mask && current->mm != old)
+	if (mask && current->mm != old) {
 		spec_merge(current->mm, SPEC_CH_PROCESS, &dep, mask);
+		if (last)
+			spec_forget(old);
+	}
 	return err;
 }
 
@@ -80,11 +95,10 @@ DEFINE_HOOK_BEFORE_VOID(do_exit, (long code), (code))
 	pass_to_task(self, rcu_dereference(current->parent), SPEC_CH_EXIT);
 	rcu_read_unlock();
 	/*
-	 * After a failure entries do not die by themselves, and the next owner
-	 * of this mm must not be taken for the one that lost its data.
+	 * The next process may get the same mm: do not let it inherit, least of
+	 * all after a failure, when entries do not die by themselves.
 	 */
-	if (READ_ONCE(spec_marks.failed) && self == current->mm &&
-	    atomic_read(&current->mm->mm_users) == 1)
+	if (self == current->mm && last_user(self))
 		spec_forget(self);
 }
 

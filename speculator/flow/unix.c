@@ -9,6 +9,12 @@
 #include <net/sock.h>
 #include "../object.h"
 
+static __always_inline void take_own(struct socket *sock)
+{
+	if (sock->sk)
+		spec_take(sock->sk, SPEC_CH_UNIX);
+}
+
 /* The peer may be replaced or freed meanwhile; it is only a key here. */
 static __always_inline void put_peer(struct socket *sock)
 {
@@ -22,16 +28,11 @@ static __always_inline void put_peer(struct socket *sock)
 		__spec_put(peer, SPEC_CH_UNIX);
 }
 
-static __always_inline void take_own(struct socket *sock)
-{
-	if (sock->sk)
-		spec_take(sock->sk, SPEC_CH_UNIX);
-}
-
 DEFINE_HOOK_BEFORE(unix_stream_sendmsg, int,
 		   (struct socket *sock, struct msghdr *msg, size_t len),
 		   (sock, msg, len))
 {
+	take_own(sock);		/* EPIPE tells of the peer's close */
 	put_peer(sock);
 }
 
@@ -40,6 +41,7 @@ DEFINE_HOOK_BEFORE(unix_stream_sendpage, ssize_t,
 		    size_t size, int flags),
 		   (sock, page, offset, size, flags))
 {
+	take_own(sock);		/* EPIPE tells of the peer's close */
 	put_peer(sock);
 }
 
@@ -48,6 +50,7 @@ DEFINE_HOOK_BEFORE(unix_dgram_sendmsg, int,
 		   (struct socket *sock, struct msghdr *msg, size_t len),
 		   (sock, msg, len))
 {
+	take_own(sock);		/* EPIPE tells of the peer's close */
 	put_peer(sock);
 }
 

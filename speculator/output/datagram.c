@@ -128,10 +128,13 @@ unsigned int spec_datagram_hold(struct sock *sk, struct sk_buff *skb,
 	d->sk = state->sk;
 	d->okfn = state->okfn;
 	d->since = ktime_get();
-	if (mask)
-		spec_dep_merge(&d->dep, 0, dep, mask);
 
 	spin_lock_bh(&b->lock);
+	/* With preemption off, see spec_tcp_mark(). */
+	if (mask)
+		mask = spec_dep_pending(dep, &spec_marks);
+	if (mask)
+		spec_dep_merge(&d->dep, 0, dep, mask);
 	q = mask ? get_queue(b, sk) : find(b, sk);
 	if (!mask && (!q || (list_empty(&q->items) && !q->sender))) {
 		verdict = NF_ACCEPT;
@@ -158,10 +161,7 @@ unsigned int spec_datagram_hold(struct sock *sk, struct sk_buff *skb,
 	if (!mask)
 		return NF_STOLEN;
 	spec_request_commit(dep, mask);
-	/* If it committed before the packet was queued, nobody has seen it. */
-	mask = spec_dep_pending(dep, &spec_marks);
-	if (!mask || spec_dep_lost(mask))
-		spec_net_kick();
+	spec_net_recheck(dep, mask);
 	return NF_STOLEN;
 }
 
@@ -210,10 +210,11 @@ void spec_datagram_wake_later(struct sock *sk)
 	if (sk->sk_socket)
 		set_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
 	spin_lock_bh(&b->lock);
-	q = get_queue(b, sk);
+	q = spec_source_any() ? get_queue(b, sk) : NULL;
 	if (q)
 		q->wake = true;
 	spin_unlock_bh(&b->lock);
+	smp_mb();	/* as in spec_net_recheck() */
 	/* Room again before we were on the list? */
 	if (spec_held_room(SPEC_CH_DATAGRAM))
 		spec_net_kick();

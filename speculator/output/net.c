@@ -62,7 +62,11 @@ static DECLARE_DELAYED_WORK(kick_later_work, release_fn);
 
 void spec_net_kick(void)
 {
-	queue_work(system_highpri_wq, &kick_work);
+	/* Not when a wrapper is late and the last source has gone. */
+	preempt_disable();
+	if (spec_source_any())
+		queue_work(system_highpri_wq, &kick_work);
+	preempt_enable();
 }
 
 void spec_net_kick_later(void)
@@ -104,12 +108,14 @@ static int arm(void)
 	return err;
 }
 
-enum socket_kind {
-	KIND_TCP,	/* held by tcp.c */
-	KIND_DATAGRAM,	/* held by datagram.c */
-	KIND_PASS,	/* nothing leaves, or another file takes care */
-	KIND_WAIT,	/* anything else */
-};
+/**
+ * enum socket_kind - what becomes of what a socket sends
+ * @KIND_TCP: held by tcp.c
+ * @KIND_DATAGRAM: held by datagram.c
+ * @KIND_PASS: stays inside, and another file takes care
+ * @KIND_WAIT: anything else: the sender waits for the commit
+ */
+enum socket_kind { KIND_TCP, KIND_DATAGRAM, KIND_PASS, KIND_WAIT };
 
 static enum socket_kind kind_of(const struct sock *sk)
 {
@@ -213,13 +219,9 @@ static void take_page(struct page *page)
 	struct address_space *mapping;
 
 	rcu_read_lock();
-	mapping = READ_ONCE(page->mapping);
-	if (mapping && !((unsigned long)mapping & PAGE_MAPPING_FLAGS)) {
-		struct inode *inode = READ_ONCE(mapping->host);
-
-		if (inode)
-			spec_take_inode(inode);
-	}
+	mapping = page_mapping(page);
+	if (mapping && mapping->host)
+		spec_take_inode(mapping->host);
 	rcu_read_unlock();
 }
 
@@ -562,7 +564,8 @@ static unsigned int local_out(void *priv, struct sk_buff *skb,
 	/* Handshakes of sockets to be, and the kernel's own packets. */
 	if (!sk || !sk_fullsock(sk) || spec_net_exempt(sk))
 		return NF_ACCEPT;
-	if (spec_net_inside(state->out)) {
+	/* Not state->out: a DNAT may have changed the route since. */
+	if (skb_dst(skb) && spec_net_inside(skb_dst(skb)->dev)) {
 		spec_inet_pass(sk, skb, state->pf);
 		return NF_ACCEPT;
 	}

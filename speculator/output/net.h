@@ -12,8 +12,7 @@
 #include <linux/netfilter.h>
 #include <linux/skbuff.h>
 #include <net/sock.h>
-#include "../deps.h"
-#include "../channel.h"
+#include "../source.h"
 
 /* Held sockets are as many as send within one commit: buckets of either. */
 #define SPEC_NET_BITS	8
@@ -48,6 +47,21 @@ static inline bool spec_net_inside(const struct net_device *dev)
 void spec_net_kick(void);
 /* The same a moment later, for a socket that its owner has locked. */
 void spec_net_kick_later(void);
+
+/*
+ * Something was put into a table of held things because of @dep.  If that
+ * committed or failed at the same moment the release may have looked before.
+ */
+static inline void spec_net_recheck(const struct spec_dep *dep, u32 mask)
+{
+	/* Pairs with the one between the mark and the look of the release. */
+	smp_mb();
+	if (mask) {
+		mask = spec_dep_pending(dep, &spec_marks);
+		if (!mask || spec_dep_lost(mask))
+			spec_net_kick();
+	}
+}
 
 /* tcp.c */
 extern struct spec_hook spec_hook_tcp_write_xmit;

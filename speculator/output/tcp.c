@@ -182,53 +182,62 @@ static bool covered(struct tcp_bucket *b, const struct sock *sk,
 int spec_tcp_mark(struct sock *sk, const struct spec_dep *dep, u32 mask)
 {
 	struct tcp_bucket *b = bucket_of(sk);
-	struct tcp_held *h = NULL, *new = NULL;
+	struct tcp_held *h, *new = NULL;
 	struct sk_buff *tail;
 	bool known;
 	int ret = 0;
 
+again:
 	if (covered(b, sk, dep, mask, &known))
-		return 0;
-	/* The entry may go before we hold the lock, so always bring one. */
-	new = kzalloc(sizeof(*new), GFP_KERNEL);
-	if (!new)
-		return 1;
+		goto out_free;
+	if (!known && !new) {
+		new = kzalloc(sizeof(*new), GFP_KERNEL);
+		if (!new)
+			return 1;
+	}
 
 	lock_sock(sk);
 	/* Sequence numbers mean nothing yet. */
 	if ((1 << sk->sk_state) & (TCPF_CLOSE | TCPF_LISTEN)) {
+		release_sock(sk);
 		ret = 1;
-		goto out;
+		goto out_free;
 	}
 	spin_lock_bh(&b->lock);
+	/*
+	 * Looked at with preemption off: when the last source has gone and a
+	 * grace period is over, nothing comes into the table any more.
+	 */
+	mask = spec_dep_pending(dep, &spec_marks);
 	h = find(b, sk);
-	if (!h) {
+	if (mask && !h && !new) {	/* released meanwhile */
+		spin_unlock_bh(&b->lock);
+		release_sock(sk);
+		goto again;
+	}
+	if (mask && !h) {
 		sock_hold(sk);
 		new->sk = sk;
 		hlist_add_head(&new->node, &b->head);
 		h = new;
 		new = NULL;
 	}
-	prune(h);
-	add_mark(h, tcp_sk(sk)->write_seq, dep, mask);
+	if (mask) {
+		prune(h);
+		add_mark(h, tcp_sk(sk)->write_seq, dep, mask);
+	}
 	spin_unlock_bh(&b->lock);
 	/*
 	 * Let the mark be the border of a buffer, or clean bytes that wait in
 	 * the last one (Nagle) would be held with the dependent ones.
 	 */
 	tail = tcp_write_queue_tail(sk);
-	if (tail && tail->len)
+	if (mask && tail && tail->len)
 		TCP_SKB_CB(tail)->eor = 1;
-out:
 	release_sock(sk);
+	spec_net_recheck(dep, mask);
+out_free:
 	kfree(new);
-	/*
-	 * If it committed or failed before the mark was in the table, the
-	 * release has not seen the mark.
-	 */
-	mask = spec_dep_pending(dep, &spec_marks);
-	if (!ret && (!mask || spec_dep_lost(mask)))
-		spec_net_kick();
 	return ret;
 }
 

@@ -6,8 +6,11 @@
  * waits: a kind of file, ioctl or file system nobody listed cannot leak.
  */
 
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/kdev_t.h>
+#include <linux/kernel_read_file.h>
+#include <linux/magic.h>
 #include <linux/major.h>
 #include <linux/mount.h>
 #include <linux/net.h>
@@ -207,18 +210,63 @@ DEFINE_HOOK_GATE(mnt_want_write_file, (struct file *file), (file))
 }
 
 /* A commit on another disk is external output; memory is not a disk. */
-DEFINE_HOOK_GATE(vfs_fsync_range,
-		 (struct file *file, loff_t start, loff_t end, int datasync),
-		 (file, start, end, datasync))
+static int fsync_gate(struct super_block *sb)
 {
-	struct super_block *sb = file_inode(file)->i_sb;
-
-	if (!pending() || !sb->s_bdev)
+	if (!pending())
+		return 0;
+	if (sb->s_magic == TMPFS_MAGIC || sb->s_magic == RAMFS_MAGIC ||
+	    sb->s_magic == HUGETLBFS_MAGIC)
 		return 0;
 	if (spec_place(sb) == SPEC_PLACE_SOURCE)
 		return spec_modify(sb, SPEC_CH_FSYNC);
 	return wait_for(SPEC_CH_FSYNC);
 }
+
+DEFINE_HOOK_GATE(vfs_fsync_range,
+		 (struct file *file, loff_t start, loff_t end, int datasync),
+		 (file, start, end, datasync))
+{
+	return fsync_gate(file_inode(file)->i_sb);
+}
+
+/* Some kernels inline the above here, and into fdatasync(). */
+DEFINE_HOOK_GATE(vfs_fsync, (struct file *file, int datasync), (file, datasync))
+{
+	return fsync_gate(file_inode(file)->i_sb);
+}
+
+/* The gate of a system call whose first argument is a descriptor. */
+static int gate_of_fd(unsigned int fd, int (*gate)(struct super_block *sb))
+{
+	struct fd f;
+	int err = 0;
+
+	if (!pending())
+		return 0;
+	f = fdget(fd);
+	if (f.file) {
+		err = gate(file_inode(f.file)->i_sb);
+		fdput(f);
+	}
+	return err;
+}
+
+static int truncate_gate(struct super_block *sb)
+{
+	return spec_modify(sb, SPEC_CH_FOREIGN);
+}
+
+#define FD_SYSCALL(name, gate)						\
+DEFINE_HOOK(name, long, (const struct pt_regs *regs), (regs))		\
+{									\
+	int err = gate_of_fd(regs->di, gate);				\
+									\
+	return err ? err : hook_orig_##name(regs);			\
+}
+
+FD_SYSCALL(__x64_sys_fdatasync, fsync_gate)
+FD_SYSCALL(__x64_sys_syncfs, fsync_gate)
+FD_SYSCALL(__x64_sys_ftruncate, truncate_gate)
 
 /* A mapping through which a device can be written, unseen by us later. */
 DEFINE_HOOK_GATE(security_mmap_file,
@@ -277,7 +325,15 @@ DEFINE_HOOK_GATE(security_bpf,
 	return pending() ? wait_for(SPEC_CH_SYSTEM) : 0;
 }
 
-/* Modules, firmware, kexec images. */
+/* Modules, firmware, kexec images: from memory and from a file. */
+DEFINE_HOOK_GATE(security_kernel_read_file,
+		 (struct file *file, enum kernel_read_file_id id,
+		  bool contents),
+		 (file, id, contents))
+{
+	return pending() ? wait_for(SPEC_CH_SYSTEM) : 0;
+}
+
 DEFINE_HOOK_GATE(security_kernel_load_data,
 		 (enum kernel_load_data_id id, bool contents), (id, contents))
 {
@@ -295,6 +351,7 @@ DEFINE_HOOK(name, long, (const struct pt_regs *regs), (regs))		\
 
 WAIT_SYSCALL(__x64_sys_reboot, SPEC_CH_SYSTEM)
 WAIT_SYSCALL(__x64_sys_kexec_load, SPEC_CH_SYSTEM)
+WAIT_SYSCALL(__x64_sys_delete_module, SPEC_CH_SYSTEM)
 WAIT_SYSCALL(__x64_sys_swapon, SPEC_CH_SYSTEM)
 WAIT_SYSCALL(__x64_sys_swapoff, SPEC_CH_SYSTEM)
 WAIT_SYSCALL(__x64_sys_sethostname, SPEC_CH_SYSTEM)
@@ -329,6 +386,10 @@ static struct spec_hook *const hooks[] = {
 	&hook_mnt_want_write,
 	&hook_mnt_want_write_file,
 	&hook_vfs_fsync_range,
+	&hook_vfs_fsync,
+	&hook___x64_sys_fdatasync,
+	&hook___x64_sys_syncfs,
+	&hook___x64_sys_ftruncate,
 	&hook_security_mmap_file,
 	&hook_security_sb_mount,
 	&hook_security_sb_umount,
@@ -338,6 +399,8 @@ static struct spec_hook *const hooks[] = {
 	&hook_security_kernel_load_data,
 	&hook___x64_sys_reboot,
 	&hook___x64_sys_kexec_load,
+	&hook_security_kernel_read_file,
+	&hook___x64_sys_delete_module,
 	&hook___x64_sys_swapon,
 	&hook___x64_sys_swapoff,
 	&hook___x64_sys_sethostname,

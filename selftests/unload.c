@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0
+/* vm: timeout=240 */
+/*
+ * Law 5: unloading at any time. Tasks are asleep inside wrapped functions when
+ * the modules go; the modules must go promptly, the tasks must not notice, and
+ * what they were waiting for must still reach them. Then everything is loaded
+ * and unloaded in a loop while other tasks keep calling the wrapped functions.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include "kselftest.h"
+#include "outside.h"
+
+#define PROMPT_MS 20000
+#define FIFO "/tmp/unload.fifo"
+
+static int p[2], stream[2], dgram[2], tcp_listen, master, slave;
+static struct sockaddr_in tcp_addr = { .sin_family = AF_INET };
+
+static int one(int fd)
+{
+	char c;
+
+	return read(fd, &c, 1) == 1 && c == 'x' ? 0 : 1;
+}
+
+static int sleep_pipe(void)
+{
+	return one(p[0]);
+}
+
+static int sleep_stream(void)
+{
+	return one(stream[0]);
+}
+
+static int sleep_dgram(void)
+{
+	return one(dgram[0]);
+}
+
+static int sleep_accept(void)
+{
+	int fd = accept(tcp_listen, NULL, NULL);
+
+	return fd < 0 ? 1 : one(fd);
+}
+
+static int sleep_fifo(void)
+{
+	int fd = open(FIFO, O_RDONLY);
+
+	return fd < 0 ? 1 : one(fd);
+}
+
+static int sleep_tty(void)
+{
+	return one(master);
+}
+
+static void wake_accept(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	if (connect(fd, (void *)&tcp_addr, sizeof(tcp_addr)) ||
+	    write(fd, "x", 1) != 1)
+		ksft_print_msg("cannot connect: %m\n");
+}
+
+static void wake_fd(int fd)
+{
+	if (write(fd, "x", 1) != 1)
+		ksft_print_msg("cannot write: %m\n");
+}
+
+static const struct {
+	const char *name;
+	int (*body)(void);
+} sleepers[] = {
+	{ "pipe read", sleep_pipe },	 { "unix stream read", sleep_stream },
+	{ "unix dgram read", sleep_dgram }, { "tcp accept", sleep_accept },
+	{ "fifo open", sleep_fifo },	 { "pty read", sleep_tty },
+};
+
+#define NR (sizeof(sleepers) / sizeof(sleepers[0]))
+
+static void make_objects(void)
+{
+	socklen_t len = sizeof(tcp_addr);
+
+	tcp_addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	tcp_listen = socket(AF_INET, SOCK_STREAM, 0);
+	unlink(FIFO);
+	master = posix_openpt(O_RDWR | O_NOCTTY);
+	if (system("ip link set lo up") || pipe(p) ||
+	    socketpair(AF_UNIX, SOCK_STREAM, 0, stream) ||
+	    socketpair(AF_UNIX, SOCK_DGRAM, 0, dgram) ||
+	    bind(tcp_listen, (void *)&tcp_addr, len) ||
+	    getsockname(tcp_listen, (void *)&tcp_addr, &len) ||
+	    listen(tcp_listen, 5) || mkfifo(FIFO, 0600) || grantpt(master) ||
+	    unlockpt(master))
+		ksft_exit_fail_msg("cannot make objects: %m\n");
+	slave = open(ptsname(master), O_RDWR | O_NOCTTY);
+}
+
+static void sleepers_survive(void)
+{
+	pid_t pid[NR];
+	long long t;
+	int status;
+
+	make_objects();
+	if (source_open())
+		ksft_exit_fail_msg("cannot load the modules\n");
+	for (unsigned int i = 0; i < NR; i++) {
+		pid[i] = fork();
+		if (!pid[i]) {
+			/* An open file of the test source would pin it. */
+			close(source_taint);
+			close(source_commit);
+			_exit(sleepers[i].body());
+		}
+	}
+	sleep_ms(1000);
+	t = now_ms();
+	status = source_close();
+	t = now_ms() - t;
+	ksft_print_msg("unloading took %lld ms\n", t);
+	ksft_test_result(!status && t < PROMPT_MS,
+			 "modules unload under %d sleepers\n", (int)NR);
+
+	wake_fd(p[1]);
+	wake_fd(stream[1]);
+	wake_fd(dgram[1]);
+	wake_accept();
+	wake_fd(open(FIFO, O_WRONLY));
+	wake_fd(slave);
+	for (unsigned int i = 0; i < NR; i++) {
+		int tries = 50;
+
+		while (!waitpid(pid[i], &status, WNOHANG) && tries--)
+			sleep_ms(100);
+		if (tries < 0) {
+			kill(pid[i], SIGKILL);
+			waitpid(pid[i], &status, 0);
+		}
+		ksft_test_result(tries >= 0 && WIFEXITED(status) &&
+				 !WEXITSTATUS(status),
+				 "%s: goes on after the unload\n",
+				 sleepers[i].name);
+	}
+}
+
+/* Calls the wrapped functions as fast as it can. */
+static void busy(void)
+{
+	int q[2], u[2];
+	struct stat st;
+	char c = 'x';
+
+	if (pipe(q) || socketpair(AF_UNIX, SOCK_STREAM, 0, u))
+		_exit(1);
+	for (;;) {
+		if (write(q[1], &c, 1) != 1 || read(q[0], &c, 1) != 1 ||
+		    write(u[1], &c, 1) != 1 || read(u[0], &c, 1) != 1 ||
+		    stat("/etc/passwd", &st) || c != 'x')
+			_exit(1);
+	}
+}
+
+static void load_loop(void)
+{
+	pid_t pid[2];
+	int status, loops;
+	bool ok = true;
+
+	for (int i = 0; i < 2; i++) {
+		pid[i] = fork();
+		if (!pid[i])
+			busy();
+	}
+	for (loops = 0; loops < 5 && ok; loops++) {
+		ok = !source_open();
+		sleep_ms(200);
+		ok = !source_close() && ok;
+	}
+	for (int i = 0; i < 2; i++) {
+		ok = !waitpid(pid[i], &status, WNOHANG) && ok;
+		kill(pid[i], SIGKILL);
+		waitpid(pid[i], &status, 0);
+	}
+	ksft_test_result(ok, "loads and unloads under load, %d times\n", loops);
+}
+
+int main(void)
+{
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	ksft_print_header();
+	ksft_set_plan(NR + 2);
+	sleepers_survive();
+	load_loop();
+	if (ksft_get_fail_cnt())
+		ksft_exit_fail();
+	ksft_exit_pass();
+}
