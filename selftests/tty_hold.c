@@ -201,7 +201,7 @@ static struct child start(void (*fn)(void *), void *arg)
 
 	fflush(NULL);
 	if (pipe2(fds, O_CLOEXEC))
-		exit(97);
+		_exit(97);
 	child.minder = fork();
 	if (child.minder) {
 		close(fds[1]);
@@ -1152,16 +1152,19 @@ TEST_F_TIMEOUT(tty, zz_unload_loses_nothing, 120)
 	ASSERT_EQ(0, gate_lib("load_modules speculator testsource"));
 }
 
+static void unload(void)
+{
+	if (unload_modules())
+		_exit(KSFT_FAIL);
+}
+
 int main(int argc, char **argv)
 {
-	int ret;
-
 	if (!getenv("XSYNC_SERIAL2"))
 		ksft_exit_skip("only in the machine of tools/vm, with --observe\n");
 	if (gate_lib("load_modules speculator testsource"))
 		ksft_exit_fail_msg("cannot load the modules\n");
-	ret = test_harness_run(argc, argv);
-	if (unload_modules())
-		ret = 1;
-	return ret;
+	/* The harness does not come back. */
+	atexit(unload);
+	return test_harness_run(argc, argv);
 }

@@ -16,7 +16,7 @@ RUN=$(mktemp -d)
 FSX=$RUN/fsx
 DISK=$(scratch_disk scratch0) || ksft_skip_all "no scratch disk"
 SEEDS=${SEEDS:-"1 2 3 4 5 6"}
-OPS=${OPS:-110}
+OPS=${OPS:-100}
 
 cc -O1 -D_GNU_SOURCE -o "$FSX" "$(dirname "$0")/fsx/fsx.c" ||
 	ksft_skip_all "no compiler"

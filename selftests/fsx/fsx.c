@@ -45,6 +45,17 @@ static off_t below(off_t n)
 	return n > 0 ? random() % n : 0;
 }
 
+/*
+ * Mostly short: ext4 zeroes around a write into a preallocated extent only if
+ * that is small.
+ */
+static off_t length(off_t at, off_t some)
+{
+	off_t most = random() % 3 ? some : 64 << 10;
+
+	return 1 + below(MAX - at < most ? MAX - at : most);
+}
+
 static void fill(off_t at, off_t len)
 {
 	off_t i;
@@ -57,8 +68,7 @@ static void fill(off_t at, off_t len)
 
 static void op_write(void)
 {
-	off_t at = below(MAX - 1), len = 1 + below(MAX - at > 65536 ?
-						   65536 : MAX - at);
+	off_t at = below(MAX - 1), len = length(at, 4 << 10);
 
 	fill(at, len);
 	if (pwrite(fd, good + at, len, at) != len)
@@ -67,8 +77,7 @@ static void op_write(void)
 
 static void op_mmap_write(void)
 {
-	off_t at = below(MAX - 1), len = 1 + below(MAX - at > 65536 ?
-						   65536 : MAX - at);
+	off_t at = below(MAX - 1), len = length(at, 4 << 10);
 	char *map;
 
 	if (at + len > size && ftruncate(fd, at + len))
@@ -94,7 +103,7 @@ static void op_truncate(void)
 
 static void op_allocate(void)
 {
-	off_t at = below(MAX - 1), len = 1 + below(MAX - at);
+	off_t at = below(MAX - 1), len = length(at, 32 << 10);
 	int keep = random() & 1 ? FALLOC_FL_KEEP_SIZE : 0;
 
 	if (fallocate(fd, keep, at, len))
@@ -105,8 +114,7 @@ static void op_allocate(void)
 
 static void op_zero(int mode)
 {
-	off_t at = below(MAX - 1), len = 1 + below(MAX - at > 65536 ?
-						   65536 : MAX - at);
+	off_t at = below(MAX - 1), len = length(at, 32 << 10);
 
 	if (fallocate(fd, mode | FALLOC_FL_KEEP_SIZE, at, len))
 		die("punch or zero range");
@@ -201,7 +209,7 @@ static int run(char **argv)
 	if (fd < 0)
 		die(argv[0]);
 	for (i = 0; i < ops; i++) {
-		char op = "wwmtaapzicf"[random() % 11];
+		char op = "wwwmtaapzzicff"[random() % 14];
 
 		if (argv[5] && strchr(argv[5], op))
 			continue;

@@ -48,6 +48,10 @@ static uint start = 1000;
 module_param(start, uint, 0444);
 MODULE_PARM_DESC(start, "sequence that is durable already; 4294967290 to see them wrap (default 1000)");
 
+static uint patience = 45;
+module_param(patience, uint, 0444);
+MODULE_PARM_DESC(patience, "seconds without a commit after which one happens by itself, so that a test that has made itself dependent fails instead of hanging; 0: never (default 45)");
+
 /**
  * struct test_source - one commit source
  * @source:	what the core knows of it
@@ -56,6 +60,7 @@ MODULE_PARM_DESC(start, "sequence that is durable already; 4294967290 to see the
  * @lock:	protects the rest.  Innermost: the core is never called under it,
  *		and the core asks for commits with its own locks held
  * @work:	the commit by itself
+ * @rescue:	the commit when nobody has committed for @patience seconds
  * @latest:	highest sequence handed out
  * @committed:	all up to here is durable
  * @requested:	highest sequence a commit was asked for; valid if @requests
@@ -69,6 +74,7 @@ struct test_source {
 	struct mutex commit_mutex;	/* see above */
 	spinlock_t lock;	/* see above */
 	struct delayed_work work;
+	struct delayed_work rescue;
 	u32 latest;
 	u32 committed;
 	u32 requested;
@@ -94,6 +100,8 @@ static u32 test_next(struct test_source *t)
 	spin_lock_irq(&t->lock);
 	seq = ++t->latest;
 	spin_unlock_irq(&t->lock);
+	if (patience)
+		schedule_delayed_work(&t->rescue, patience * HZ);
 	return seq;
 }
 
@@ -101,6 +109,7 @@ static int test_commit(struct test_source *t, u32 seq)
 {
 	int err = 0;
 
+	cancel_delayed_work(&t->rescue);
 	mutex_lock(&t->commit_mutex);
 	spin_lock_irq(&t->lock);
 	if (t->aborted)
@@ -123,6 +132,16 @@ static void test_commit_work(struct work_struct *work)
 					     struct test_source, work);
 
 	test_commit(t, READ_ONCE(t->requested));
+}
+
+static void test_rescue_work(struct work_struct *work)
+{
+	struct test_source *t = container_of(to_delayed_work(work),
+					     struct test_source, rescue);
+
+	pr_notice("%s: nobody has committed for %u seconds: committing\n",
+		  t->source.name, patience);
+	test_commit(t, READ_ONCE(t->latest));
 }
 
 /* Called from any context, spinlocks of the core and softirq included. */
@@ -342,6 +361,7 @@ static void test_source_remove(struct test_source *t)
 	t->automatic = false;
 	spin_unlock_irq(&t->lock);
 	cancel_delayed_work_sync(&t->work);
+	cancel_delayed_work_sync(&t->rescue);
 	speculator_source_unregister(&t->source);
 }
 
@@ -353,6 +373,7 @@ static int test_source_add(struct test_source *t, int i)
 	mutex_init(&t->commit_mutex);
 	spin_lock_init(&t->lock);
 	INIT_DELAYED_WORK(&t->work, test_commit_work);
+	INIT_DELAYED_WORK(&t->rescue, test_rescue_work);
 	t->latest = start;
 	t->committed = start;
 	t->delay_ms = 10;

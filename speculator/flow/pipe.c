@@ -40,7 +40,8 @@ DEFINE_HOOK(pipe_read, ssize_t, (struct kiocb *iocb, struct iov_iter *to),
 DEFINE_HOOK_BEFORE(pipe_release, int,
 		   (struct inode *inode, struct file *file), (inode, file))
 {
-	spec_take(file, SPEC_CH_FILE);	/* of those who closed it before */
+	/* Of those who closed it before, see filp_close(). */
+	spec_pass(file, file->private_data, SPEC_CH_PIPE);
 	spec_put(file->private_data, SPEC_CH_PIPE);
 }
 

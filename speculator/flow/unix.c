@@ -122,7 +122,12 @@ DEFINE_HOOK_BEFORE(unix_shutdown, int, (struct socket *sock, int mode),
 
 DEFINE_HOOK_BEFORE(unix_release, int, (struct socket *sock), (sock))
 {
+	struct sock *peer = sock->sk ? READ_ONCE(unix_peer(sock->sk)) : NULL;
+
 	put_peer(sock);
+	/* Of those who closed it before, see filp_close(). */
+	if (peer && sock->file)
+		spec_pass(sock->file, peer, SPEC_CH_UNIX);
 }
 
 static struct spec_hook *const hooks[] = {

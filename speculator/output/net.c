@@ -516,11 +516,17 @@ DEFINE_HOOK_BEFORE(sock_close, int, (struct inode *inode, struct file *file),
 		   (inode, file))
 {
 	struct sock *sk = SOCKET_I(inode)->sk;
-	struct spec_dep dep;
-	u32 mask;
+	struct spec_dep dep, before;
+	u32 mask = spec_self_pending(&dep);
+	u32 more = spec_maybe(file) ? spec_read(file, &before) : 0;
 
-	spec_take(file, SPEC_CH_FILE);	/* of those who closed it before */
-	mask = spec_self_pending(&dep);
+	/* Of those who closed it before, see filp_close() in flow/file.c. */
+	if (unlikely(more)) {
+		if (!mask)
+			dep.mask = 0;
+		spec_dep_merge(&dep, mask, &before, more);
+		mask |= more;
+	}
 	if (likely(!mask) || !sk || spec_net_exempt(sk))
 		return;
 	switch (kind_of(sk)) {
@@ -535,7 +541,7 @@ DEFINE_HOOK_BEFORE(sock_close, int, (struct inode *inode, struct file *file),
 			return;
 		if (arm())
 			break;
-		spec_put(sk, SPEC_CH_TCP);
+		spec_merge(sk, SPEC_CH_TCP, &dep, mask);
 		if (spec_dep_lost(mask)) {
 			/* The FIN would be held, and in the end reset. */
 			if (spec_tcp_outside(sk))
@@ -549,7 +555,7 @@ DEFINE_HOOK_BEFORE(sock_close, int, (struct inode *inode, struct file *file),
 		if (sk->sk_family == AF_NETLINK || sk->sk_family == AF_PACKET)
 			return;
 	}
-	spec_wait_self(SPEC_CH_SOCKET, SPEC_WAIT_ALWAYS);
+	spec_wait(&dep, SPEC_CH_SOCKET, SPEC_WAIT_ALWAYS);
 }
 
 /*
