@@ -18,6 +18,13 @@
 struct speculator_source;
 
 /**
+ * enum speculator_reason - why a commit is asked for
+ * @SPECULATOR_OUTPUT: dependent output is held
+ * @SPECULATOR_WAIT: a process waits
+ */
+enum speculator_reason { SPECULATOR_OUTPUT, SPECULATOR_WAIT };
+
+/**
  * struct speculator_source_ops - what the core asks of a commit source
  * @request_commit: dependent output (or a waiter) on @seq has appeared: start
  *	the commit that makes it durable and return.  Called from any context,
@@ -28,7 +35,8 @@ struct speculator_source;
  * speculator_failed(), so that there is one place that says what is durable.
  */
 struct speculator_source_ops {
-	void (*request_commit)(struct speculator_source *source, u32 seq);
+	void (*request_commit)(struct speculator_source *source, u32 seq,
+			       enum speculator_reason reason);
 };
 
 /**

@@ -162,7 +162,7 @@ commits_are_seen() {
 	done) &
 	run "$@" 1 3
 	wait $!
-	rows | awk '$1 { taints = 1 } $3 + $4 + $5 + $6 + $7 { commits = 1 }
+	rows | awk '$1 { taints = 1 } $3 + $4 + $5 + $6 + $7 + $8 { commits = 1 }
 		    END { exit !(taints && commits) }'
 }
 

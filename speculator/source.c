@@ -354,16 +354,8 @@ void speculator_failed(struct speculator_source *source, int error)
 }
 EXPORT_SYMBOL_GPL(speculator_failed);
 
-/**
- * spec_request_commit - dependent output or a waiter has appeared
- * @dep: what it depends on
- * @mask: the components that are pending
- *
- * The output-triggered commit of the paper (section 4.6).
- *
- * Context: any, softirq included.
- */
-void spec_request_commit(const struct spec_dep *dep, u32 mask)
+static void request(const struct spec_dep *dep, u32 mask,
+		    enum speculator_reason reason)
 {
 	rcu_read_lock();
 	while (mask) {
@@ -377,9 +369,23 @@ void spec_request_commit(const struct spec_dep *dep, u32 mask)
 		/* A race asks twice, which is cheap and harmless. */
 		WRITE_ONCE(source->requested, seq);
 		trace_commit_request(source, seq);
-		source->ops->request_commit(source, seq);
+		source->ops->request_commit(source, seq, reason);
 	}
 	rcu_read_unlock();
+}
+
+/**
+ * spec_request_commit - dependent output has appeared
+ * @dep: what it depends on
+ * @mask: the components that are pending
+ *
+ * The output-triggered commit of the paper (section 4.6).
+ *
+ * Context: any, softirq included.
+ */
+void spec_request_commit(const struct spec_dep *dep, u32 mask)
+{
+	request(dep, mask, SPECULATOR_OUTPUT);
 }
 
 /* May this context sleep for a commit without being what the commit needs? */
@@ -422,7 +428,7 @@ int spec_wait(const struct spec_dep *dep, enum spec_channel_id why,
 	if (WARN_ON_ONCE(!may_wait()))
 		return -EIO;
 	since = ktime_get();
-	spec_request_commit(dep, pending);
+	request(dep, pending, SPECULATOR_WAIT);
 	if (mode == SPEC_WAIT_KILLABLE)
 		err = wait_event_killable(spec_released_wq,
 					  decided(dep, &pending));

@@ -30,7 +30,7 @@
 #define MAX_COLUMNS	64
 #define MAX_BUCKETS	48
 
-enum trigger { BY_OUTPUT, BY_EAGER, BY_SYNC, BY_TIMER, BY_JOURNAL, TRIGGERS };
+enum trigger { BY_OUTPUT, BY_WAIT, BY_EAGER, BY_SYNC, BY_TIMER, BY_JOURNAL, TRIGGERS };
 
 /**
  * struct sample - the counters at one moment
@@ -222,6 +222,7 @@ static void read_device(const char *device, struct sample *s)
 		long long *value;
 	} keys[] = {
 		{ "commits_output", &s->commits[BY_OUTPUT] },
+		{ "commits_wait", &s->commits[BY_WAIT] },
 		{ "commits_eager", &s->commits[BY_EAGER] },
 		{ "commits_sync", &s->commits[BY_SYNC] },
 		{ "commits_timer", &s->commits[BY_TIMER] },
@@ -284,9 +285,9 @@ static struct sample take_sample(const char *device)
 
 static void print_header(void)
 {
-	puts("--modified--- ----------commits/s---------- ---spread---- "
+	puts("--modified--- --------------commits/s------------- ---spread---- "
 	     "-----held---- ----------output-----------");
-	puts(" taint  fsync  outp eager  sync timer  jrnl    put   take "
+	puts(" taint  fsync  outp  wait eager  sync timer  jrnl    put   take "
 	     " items    KiB    rel   wait  p50ms  p99ms");
 }
 
@@ -419,8 +420,8 @@ static void usage(FILE *to)
 	      "Columns (/s unless said otherwise):\n"
 	      "  taint  modifications that made a process depend on a commit\n"
 	      "  fsync  calls of the fsync family that returned at once\n"
-	      "  outp, eager, sync, timer, jrnl\n"
-	      "         commits started by held output or a call that waits, by\n"
+	      "  outp, wait, eager, sync, timer, jrnl\n"
+	      "         commits started by held output, by a call that waits, by\n"
 	      "         commit_mode=eager, by a real sync, by the commit interval, by\n"
 	      "         the journal itself (mostly since it is full)\n"
 	      "  put, take\n"

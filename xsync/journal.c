@@ -132,14 +132,16 @@ static void queue_commit(struct xsync_mount *x, tid_t tid)
 	queue_work(commit_wq, &x->work);
 }
 
-static void request_commit(struct speculator_source *source, u32 seq)
+static void request_commit(struct speculator_source *source, u32 seq,
+			   enum speculator_reason reason)
 {
 	struct xsync_mount *x = container_of(source, struct xsync_mount,
 					     source);
 
 	if (tid_geq(READ_ONCE(x->journal->j_commit_request), seq))
 		return;
-	xsync_stats_asked(x, seq, XSYNC_BY_OUTPUT);
+	xsync_stats_asked(x, seq, reason == SPECULATOR_WAIT ? XSYNC_BY_WAIT :
+			  XSYNC_BY_OUTPUT);
 	/*
 	 * j_state_lock is taken with softirqs on everywhere else: spinning on
 	 * it with a socket's lock held can wait for a CPU whose softirq spins

@@ -11,6 +11,7 @@ static struct dentry *top;
 
 static const char *const trigger_names[XSYNC_TRIGGERS] = {
 	[XSYNC_BY_OUTPUT] = "output",
+	[XSYNC_BY_WAIT] = "wait",
 	[XSYNC_BY_EAGER] = "eager",
 	[XSYNC_BY_SYNC] = "sync",
 	[XSYNC_BY_TIMER] = "timer",

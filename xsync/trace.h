@@ -9,6 +9,7 @@
 #include "xsync.h"
 
 TRACE_DEFINE_ENUM(XSYNC_BY_OUTPUT);
+TRACE_DEFINE_ENUM(XSYNC_BY_WAIT);
 TRACE_DEFINE_ENUM(XSYNC_BY_EAGER);
 TRACE_DEFINE_ENUM(XSYNC_BY_SYNC);
 TRACE_DEFINE_ENUM(XSYNC_BY_TIMER);
@@ -17,6 +18,7 @@ TRACE_DEFINE_ENUM(XSYNC_BY_JOURNAL);
 #define xsync_show_trigger(by)			\
 	__print_symbolic(by,			\
 		{ XSYNC_BY_OUTPUT, "output" },	\
+		{ XSYNC_BY_WAIT, "wait" },	\
 		{ XSYNC_BY_EAGER, "eager" },	\
 		{ XSYNC_BY_SYNC, "sync" },	\
 		{ XSYNC_BY_TIMER, "timer" },	\

@@ -18,7 +18,8 @@ struct spec_hook;
 
 /**
  * enum xsync_trigger - what made a transaction commit
- * @XSYNC_BY_OUTPUT: dependent output, or somebody who waits for durability
+ * @XSYNC_BY_OUTPUT: dependent output is held
+ * @XSYNC_BY_WAIT: a process waits until it is committed
  * @XSYNC_BY_EAGER: commit_mode=eager
  * @XSYNC_BY_SYNC: a real sync: a kernel thread's, umount, remount, freeze
  * @XSYNC_BY_TIMER: the commit interval (commit=, 5 s)
@@ -26,6 +27,7 @@ struct spec_hook;
  */
 enum xsync_trigger {
 	XSYNC_BY_OUTPUT,
+	XSYNC_BY_WAIT,
 	XSYNC_BY_EAGER,
 	XSYNC_BY_SYNC,
 	XSYNC_BY_TIMER,

@@ -145,7 +145,8 @@ static void test_rescue_work(struct work_struct *work)
 }
 
 /* Called from any context, spinlocks of the core and softirq included. */
-static void test_request_commit(struct speculator_source *source, u32 seq)
+static void test_request_commit(struct speculator_source *source, u32 seq,
+				enum speculator_reason reason)
 {
 	struct test_source *t = container_of(source, struct test_source, source);
 	unsigned long flags;

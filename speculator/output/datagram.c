@@ -8,7 +8,8 @@
  * the socket wait, whoever sent them: order first.
  */
 
-#include <linux/rculist.h>
+#include <linux/interrupt.h>
+#include <linux/preempt.h>
 #include <linux/slab.h>
 #include <net/dst.h>
 #include <net/sock.h>
@@ -16,6 +17,9 @@
 #include "../source.h"
 #include "../stats.h"
 #include "net.h"
+
+/* Packets sent before others may use the CPU. */
+#define SEND_BATCH	32
 
 /**
  * struct datagram - one held packet
@@ -229,24 +233,48 @@ static void discard(struct datagram *d)
 	kfree(d);
 }
 
-static void send(struct datagram *d)
+/* The environment of a softirq, and the same CPU for all: see send_all(). */
+static void send_some(struct list_head *ready)
 {
-	struct sk_buff *skb = d->skb;
+	struct datagram *d, *tmp;
+	int n = 0;
 
-	spec_held_uncharge(SPEC_CH_DATAGRAM, skb->truesize, d->since, false);
-	/*
-	 * The environment of a softirq.  If the device has gone meanwhile, the
-	 * route leads to the black hole.
-	 */
 	rcu_read_lock();
 	local_bh_disable();
-	d->okfn(d->net, d->sk, skb);
+	list_for_each_entry_safe(d, tmp, ready, list) {
+		if (n++ == SEND_BATCH)
+			break;
+		list_del(&d->list);
+		spec_held_uncharge(SPEC_CH_DATAGRAM, d->skb->truesize, d->since,
+				   false);
+		/* If the device has gone, the route leads to the black hole. */
+		d->okfn(d->net, d->sk, d->skb);
+		if (d->sk)
+			sock_put(d->sk);
+		kfree(d);
+	}
 	local_bh_enable();
 	rcu_read_unlock();
-	if (d->sk)
-		sock_put(d->sk);
-	kfree(d);
-	cond_resched();
+}
+
+/*
+ * A virtual device puts packets on the backlog of the CPU, which is worked off
+ * when softirqs are enabled again; or by ksoftirqd, if there is a lot to do.
+ * Then the owner of the socket, on another CPU, would overtake us: give it the
+ * time.  Real devices keep a socket on one queue.
+ */
+static void send_all(struct list_head *ready)
+{
+	int tries = 3;
+
+	migrate_disable();
+	while (!list_empty(ready)) {
+		send_some(ready);
+		cond_resched();
+	}
+	while ((local_softirq_pending() & BIT(NET_RX_SOFTIRQ)) && tries--)
+		schedule_timeout_uninterruptible(1);
+	migrate_enable();
 }
 
 /* Take the packets that need not wait any longer off the queue. */
@@ -317,9 +345,8 @@ static void release_bucket(struct datagram_bucket *b,
 		bool done;
 
 		spin_unlock_bh(&b->lock);
-		list_for_each_entry_safe(d, tmp, &ready, list)
-			send(d);
-		INIT_LIST_HEAD(&ready);
+		if (!list_empty(&ready))
+			send_all(&ready);
 		list_for_each_entry_safe(d, tmp, &lost, list) {
 			drops->packets++;
 			drops->bytes += d->skb->len;
