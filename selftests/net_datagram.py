@@ -111,6 +111,8 @@ check(datagrams(out, 3) == [b"1", b"2", b"3"], "they keep their order")
 for child in (dirty, clean, free):
     child.end()
 
+out.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)      # SO_RCVBUFFORCE
+
 # Many, with a sender that goes on while the held ones go out. Their order is
 # looked at where they leave: behind a veth the softirqs of two processors may
 # swap them, on a plain kernel as well.
