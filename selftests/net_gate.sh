@@ -10,11 +10,15 @@
 
 [ -n "$XSYNC_OBS_LOG" ] || ksft_skip_all "no observer"
 
-# tell CH TEXT [FILE]: a process that writes FILE first, if given
+# tell CH TEXT [FILE]: a process that writes FILE first, if given. It must neither
+# exit nor start a program before the commit: by SIGCHLD, or with an address that
+# it left behind, we would depend on it.
 tell() {
 	bash -c '[ -z "$3" ] || echo "$2" >>"$3"
 		 exec 3<>/dev/$1/$XSYNC_OBS_HOST/$4
-		 echo "$2" >&3' - "$1" "$2" "$3" "$(port "$1")" 2>/dev/null
+		 echo "$2" >&3
+		 read -r <>"$5"' - \
+		"$1" "$2" "$3" "$(port "$1")" "$for_ever" 2>/dev/null
 }
 
 # The same, but connected before it writes: TCP data, not a connect() that waits.
@@ -22,7 +26,17 @@ tell_connected() {
 	bash -c 'exec 3<>/dev/$1/$XSYNC_OBS_HOST/$4
 		 echo "before $2" >&3
 		 echo "$2" >>"$3"
-		 echo "$2" >&3' - "$1" "$2" "$3" "$(port "$1")" 2>/dev/null
+		 echo "$2" >&3
+		 read -r <>"$5"' - \
+		"$1" "$2" "$3" "$(port "$1")" "$for_ever" 2>/dev/null
+}
+
+# After the commit.
+end_all() {
+	sync
+	# shellcheck disable=SC2046
+	kill $(jobs -p)
+	wait 2>/dev/null
 }
 
 port() {
@@ -33,23 +47,26 @@ retransmits() {
 	awk '$1 == "Tcp:" && $13 ~ /^[0-9]+$/ { print $13 }' /proc/net/snmp
 }
 
+for_ever=$(mktemp -u)
+mkfifo "$for_ever"
+
 load_modules || ksft_skip_all "no modules"
 
-gate_setup plain && gate_suspend
+gate_setup plain && echo >"$GATE_MNT/file" && sync && gate_suspend
 for ch in udp tcp; do
 	tell $ch "plain $ch." "$GATE_MNT/file" &
 	ksft_test "$ch: a plain mount tells at once (control)" \
 		wait_observed $ch "plain $ch\." 5
 done
 gate_resume
-wait
+end_all
 gate_teardown
 
 gate_setup xsync
+echo >"$GATE_MNT/file"
 sync
 gate_suspend
 before=$(retransmits)
-# In the background, and not waited for: their exit would make us dependent.
 for ch in udp tcp; do
 	tell $ch "held $ch." "$GATE_MNT/file" &
 	tell_connected $ch "late $ch." "$GATE_MNT/file" &
@@ -75,7 +92,8 @@ for ch in udp tcp; do
 		wait_observed $ch "^late $ch\." 3
 done
 ksft_test "nothing was retransmitted" [ "$before" = "$(retransmits)" ]
-wait
+end_all
 gate_teardown
 unload_modules
+rm "$for_ever"
 ksft_done

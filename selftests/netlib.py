@@ -67,7 +67,10 @@ def crash(*error):
     """A test that dies must let its children go, or the machine hangs."""
     traceback.print_exception(*error)
     print("not ok the test died", flush=True)
-    commit()
+    try:
+        commit()
+    except OSError:         # it has failed: the end of the source frees them
+        lib("unload_modules")
     os._exit(1)
 
 
@@ -173,6 +176,7 @@ class Frame:
         self.t = t
         self.to_us = outgoing       # sent by the outside
         self.proto = self.sport = self.dport = self.flags = None
+        self.data = b""
         ethertype = struct.unpack("!H", data[12:14])[0]
         ip = data[14:]
         if ethertype == 0x800:
@@ -207,6 +211,8 @@ def _sniff():
             data, extra, _, addr = _sniffer.recvmsg(70000, 100)
         except socket.timeout:
             continue
+        except OSError:         # the device has gone: the end of the test
+            return
         # When it was sent, not when we got round to it.
         sec, nsec = struct.unpack("qq", extra[0][2])
         t = sec + nsec / 1e9 - time.time() + time.monotonic()

@@ -526,6 +526,8 @@ DEFINE_HOOK_BEFORE(sock_close, int, (struct inode *inode, struct file *file),
 			dep.mask = 0;
 		spec_dep_merge(&dep, mask, &before, more);
 		mask |= more;
+		/* The next file may get this address. */
+		spec_forget(file);
 	}
 	if (likely(!mask) || !sk || spec_net_exempt(sk))
 		return;
@@ -628,14 +630,16 @@ static void remove(void)
 		unregister_pernet_subsys(&net_ops);
 	WRITE_ONCE(armed, false);
 	mutex_unlock(&arm_mutex);
+	synchronize_net();	/* nobody is inside local_out() */
 	/*
 	 * Nothing is live any more, so all may go; what does not yet is a socket
 	 * that its owner has locked.
 	 */
 	while (!release_all())
 		schedule_timeout_uninterruptible(1);
-	cancel_delayed_work_sync(&kick_later_work);
+	/* In this order: the second may be queued by the first. */
 	cancel_work_sync(&kick_work);
+	cancel_delayed_work_sync(&kick_later_work);
 }
 
 static void released(void)
