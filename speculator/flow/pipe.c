@@ -41,7 +41,10 @@ DEFINE_HOOK_BEFORE(pipe_release, int,
 		   (struct inode *inode, struct file *file), (inode, file))
 {
 	/* Of those who closed it before, see filp_close(). */
-	spec_pass(file, file->private_data, SPEC_CH_PIPE);
+	if (unlikely(spec_maybe(file))) {
+		__spec_pass(file, file->private_data, SPEC_CH_PIPE);
+		spec_forget(file);
+	}
 	spec_put(file->private_data, SPEC_CH_PIPE);
 }
 

@@ -285,13 +285,11 @@ static void take_ready(struct datagram_queue *q, struct list_head *ready,
 
 	list_for_each_entry_safe(d, tmp, &q->items, list) {
 		u32 pending = spec_dep_pending(&d->dep, &spec_marks);
+		bool never = spec_dep_lost(pending);
 
-		if (spec_dep_lost(pending))
-			list_move_tail(&d->list, lost);
-		else if (pending)
+		if (pending && !never)
 			break;
-		else
-			list_move_tail(&d->list, ready);
+		list_move_tail(&d->list, never ? lost : ready);
 	}
 }
 
