@@ -8,6 +8,7 @@
 #include <net/af_unix.h>
 #include <net/sock.h>
 #include "../object.h"
+#include "unix.h"
 
 static __always_inline void take_own(struct socket *sock)
 {
@@ -113,6 +114,22 @@ DEFINE_HOOK(__unix_dgram_recvmsg, int,
 	return n;
 }
 
+/**
+ * spec_unix_closed - the last descriptor of a local socket is being closed
+ * @file: its open file, with what earlier closers have left there (filp_close()
+ *	in flow/file.c)
+ * @sk: the socket
+ *
+ * Context: any.
+ */
+void spec_unix_closed(const struct file *file, const struct sock *sk)
+{
+	const struct sock *peer = READ_ONCE(unix_peer(sk));
+
+	if (peer)
+		spec_pass(file, peer, SPEC_CH_UNIX);
+}
+
 /* The peer sees end of file, or EPIPE. */
 DEFINE_HOOK_BEFORE(unix_shutdown, int, (struct socket *sock, int mode),
 		   (sock, mode))
@@ -122,12 +139,7 @@ DEFINE_HOOK_BEFORE(unix_shutdown, int, (struct socket *sock, int mode),
 
 DEFINE_HOOK_BEFORE(unix_release, int, (struct socket *sock), (sock))
 {
-	struct sock *peer = sock->sk ? READ_ONCE(unix_peer(sock->sk)) : NULL;
-
 	put_peer(sock);
-	/* Of those who closed it before, see filp_close(). */
-	if (peer && sock->file)
-		spec_pass(sock->file, peer, SPEC_CH_UNIX);
 }
 
 static struct spec_hook *const hooks[] = {

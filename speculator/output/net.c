@@ -29,6 +29,7 @@
 #include "../../compat/net.h"
 #include "../flow/file.h"
 #include "../flow/inet.h"
+#include "../flow/unix.h"
 #include "../object.h"
 #include "../source.h"
 #include "../stats.h"
@@ -526,6 +527,8 @@ DEFINE_HOOK_BEFORE(sock_close, int, (struct inode *inode, struct file *file),
 			dep.mask = 0;
 		spec_dep_merge(&dep, mask, &before, more);
 		mask |= more;
+		if (sk && sk->sk_family == AF_UNIX)
+			spec_unix_closed(file, sk);
 		/* The next file may get this address. */
 		spec_forget(file);
 	}
