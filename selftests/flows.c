@@ -804,7 +804,7 @@ static void uring_recv_b(void)
  * @make: makes the object, in the clean parent, before A and B are born
  * @a: acts
  * @b: observes; NULL: A's action leads to the output itself
- * @late_only: B does not wait for A by itself
+ * @late_only: B does not wait for A by itself, so it always comes later
  */
 static const struct flow {
 	const char *name;
@@ -881,7 +881,7 @@ enum mode { EARLY, LATE, CLEAN };
 
 static void child_b(const struct flow *f, enum mode mode)
 {
-	if (mode == LATE)
+	if (mode == LATE || f->late_only)
 		sleep_ms(2 * STEP);
 	f->b();
 	say("B");
