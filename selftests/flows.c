@@ -1,19 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* vm: own smp=2 thread=multi timeout=500 */
-/*
- * Law 1 for everything that passes a dependency on (flow/): process A depends
- * on a commit that has not happened and acts on an object; process B, which is
- * clean, observes it and says something to the outside. It must not be heard
- * before the commit, and soon after it.
- *
- * Three runs per channel:
- *   early    B is already waiting (or looks in a loop) when A acts
- *   late     B looks after A has acted
- *   clean    A does not depend on anything: B is heard at once
- * and one for all: B does not use the channel while A is tainted and acts.
- *
- * A and B keep in step by the clock alone: anything else would be a channel.
- */
+/* What passes a dependency on: files, pipes, sockets, processes, terminals; see flow.h. */
 #include <errno.h>
 #include <linux/io_uring.h>
 #include <pthread.h>
@@ -32,14 +19,11 @@
 #include <sys/xattr.h>
 #include <dirent.h>
 #include <termios.h>
-#include "kselftest.h"
-#include "outside.h"
+#include "flow.h"
 
-#define STEP 150 /* ms between "B waits", "A acts" and "B looks" */
 #define DIR_ "/tmp/flows/"
 
 static int p[2], q[2], s[2], lst;
-static pid_t pid_b;
 static int master, slave;
 
 /* --- what A and B do, a pair per channel ---------------------------------- */
@@ -798,21 +782,7 @@ static void uring_recv_b(void)
 		_exit(97);
 }
 
-/**
- * struct flow - a channel
- * @name: for TAP
- * @make: makes the object, in the clean parent, before A and B are born
- * @a: acts
- * @b: observes; NULL: A's action leads to the output itself
- * @late_only: B does not wait for A by itself, so it always comes later
- */
-static const struct flow {
-	const char *name;
-	void (*make)(void);
-	void (*a)(void);
-	void (*b)(void);
-	bool late_only;
-} flows[] = {
+static const struct flow flows[] = {
 	{ "pipe write/read", mk_pipe, pipe_a, pipe_b },
 	{ "pipe close/read", mk_pipe, pipe_close_a, pipe_close_b },
 	{ "pipe vmsplice/read", mk_pipe, vmsplice_a, pipe_b },
@@ -867,8 +837,9 @@ static const struct flow {
 	{ "name create/getdents", mk_file, create_a, getdents_b },
 	{ "fork", nothing, fork_a, NULL },
 	{ "exec", nothing, exec_a, NULL },
-	{ "signal", mk_signal, kill_a, kill_b },
-	{ "process_vm_writev", nothing, vm_write_a, vm_write_b },
+	{ "signal", mk_signal, kill_a, kill_b, .to_b = true },
+	{ "process_vm_writev", nothing, vm_write_a, vm_write_b,
+	  .to_b = true },
 	{ "pty slave/master", mk_pty, pty_a, pty_b },
 	{ "pty master/slave", mk_pty, pty_master_a, pty_slave_b },
 	{ "flock", mk_lock, flock_hold_a, flock_b, true },
@@ -876,28 +847,6 @@ static const struct flow {
 	{ "pipe close/EPIPE", mk_pipe, sigpipe_a, sigpipe_b },
 	{ "unix stream close/EPIPE", mk_stream, unix_epipe_a, unix_epipe_b },
 };
-
-enum mode { EARLY, LATE, CLEAN };
-
-static void child_b(const struct flow *f, enum mode mode)
-{
-	if (mode == LATE || f->late_only)
-		sleep_ms(2 * STEP);
-	f->b();
-	say("B");
-	sleep_ms(5000);
-	_exit(0);
-}
-
-static void child_a(const struct flow *f, enum mode mode)
-{
-	if (mode != CLEAN)
-		taint();
-	sleep_ms(STEP);
-	f->a();
-	sleep_ms(5000); /* exit would tell the parent */
-	_exit(0);
-}
 
 /* The parent lets go of what it made for A and B, or nobody sees it closed. */
 static void close_objects(void)
@@ -910,52 +859,6 @@ static void close_objects(void)
 			close(*fds[i]);
 		*fds[i] = -1;
 	}
-}
-
-static void drop_children(pid_t a, pid_t b)
-{
-	int status;
-
-	if (a > 0)
-		kill(a, SIGKILL);
-	if (b > 0)
-		kill(b, SIGKILL);
-	while (waitpid(-1, &status, 0) > 0)
-		;
-	heard("nobody", 0); /* what is left in the socket */
-}
-
-static void run(const struct flow *f, enum mode mode)
-{
-	static const char *const mode_name[] = { "early", "late", "clean" };
-	bool before, after;
-	pid_t a;
-
-	f->make();
-	pid_b = 0;
-	if (f->b) {
-		pid_b = fork();
-		if (!pid_b)
-			child_b(f, mode);
-	}
-	a = fork();
-	if (!a)
-		child_a(f, mode);
-	close_objects();
-	before = heard("B", 4 * STEP);
-	if (mode == CLEAN) {
-		ksft_test_result(before, "%s: %s\n", f->name, mode_name[mode]);
-	} else {
-		commit_all();
-		after = before || heard("B", 3000);
-		if (before)
-			ksft_print_msg("%s: seen before the commit\n", f->name);
-		if (!after)
-			ksft_print_msg("%s: never seen\n", f->name);
-		ksft_test_result(!before && after, "%s: %s\n", f->name,
-				 mode_name[mode]);
-	}
-	drop_children(a, pid_b);
 }
 
 /* The clean parent of a child that exits. */
@@ -988,38 +891,9 @@ static void run_exit(bool tainted)
 	drop_children(0, b);
 }
 
-/* Nothing is held of a process that has nothing to do with the tainted one. */
-static void run_bystander(const struct flow *f)
-{
-	bool before;
-	pid_t a, b;
-
-	f->make();
-	b = fork();
-	if (!b) {
-		struct stat st;
-
-		sleep_ms(2 * STEP);
-		stat("/etc/passwd", &st);
-		say("B");
-		sleep_ms(5000);
-		_exit(0);
-	}
-	pid_b = b;
-	a = fork();
-	if (!a)
-		child_a(f, EARLY);
-	close_objects();
-	before = heard("B", 5 * STEP);
-	commit_all();
-	ksft_test_result(before, "%s: bystander\n", f->name);
-	drop_children(a, b);
-}
-
 int main(int argc, char **argv)
 {
-	const char *only = getenv("FLOW");
-	unsigned int i, plan = 0;
+	unsigned int plan;
 
 	if (argc == 3 && !strcmp(argv[1], "say")) {
 		outside_tx = atoi(argv[2]);
@@ -1033,20 +907,7 @@ int main(int argc, char **argv)
 	mkdir(DIR_, 0700);
 	if (outside_open() || source_open())
 		ksft_exit_fail_msg("cannot set up: %m\n");
-	for (i = 0; i < ARRAY_SIZE(flows); i++) {
-		if (only && !strstr(flows[i].name, only))
-			continue;
-		if (!flows[i].late_only)
-			run(&flows[i], EARLY);
-		if (flows[i].b)
-			run(&flows[i], LATE);
-		run(&flows[i], CLEAN);
-		plan += 1 + !flows[i].late_only + !!flows[i].b;
-		if (i % 8 == 0 && flows[i].a != kill_a) {
-			run_bystander(&flows[i]);
-			plan++;
-		}
-	}
+	plan = run_flows(flows, ARRAY_SIZE(flows));
 	run_exit(true);
 	run_exit(false);
 	plan += 2;
