@@ -11,7 +11,8 @@
  * statistics.  Keep it in the order of Documentation/channels.rst.
  */
 #define SPEC_CHANNELS(X)						\
-	X(PROCESS, "process") X(FILE, "file") X(NAME, "name")		\
+	X(PROCESS, "process") X(MEMORY, "memory")			\
+	X(FILE, "file") X(NAME, "name")					\
 	X(PIPE, "pipe") X(UNIX, "unix") X(LOOPBACK, "loopback")		\
 	X(PTY, "pty") X(SIGNAL, "signal") X(EXIT, "exit")		\
 	X(PTRACE, "ptrace") X(LOCK, "lock")				\
@@ -37,6 +38,8 @@ extern const char *const spec_channel_names[SPEC_CH_NR];
  * @nr_hooks:	how many
  * @install:	called once before the hooks are placed, may be NULL; returns 0
  *		or a negative error after writing the reason to @why
+ * @ready:	called once when the hooks are in place, before anything can depend
+ *		on anything; may be NULL; as @install; may sleep
  * @remove:	undoes @install after the hooks are gone and the last source has
  *		been unregistered; may sleep
  * @released:	something became durable or failed: look at what is held.
@@ -51,6 +54,7 @@ struct spec_channel {
 	struct spec_hook *const *hooks;
 	int nr_hooks;
 	int (*install)(char *why, size_t why_len);
+	int (*ready)(char *why, size_t why_len);
 	void (*remove)(void);
 	void (*released)(void);
 	void (*drain)(void);
@@ -59,6 +63,7 @@ struct spec_channel {
 
 /* flow/: passed on inside the machine */
 extern const struct spec_channel spec_flow_process;
+extern const struct spec_channel spec_flow_memory;
 extern const struct spec_channel spec_flow_file;
 extern const struct spec_channel spec_flow_name;
 extern const struct spec_channel spec_flow_pipe;

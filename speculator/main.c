@@ -3,6 +3,7 @@
 
 #include <linux/module.h>
 #include <linux/seq_file.h>
+#include "flow/memory.h"
 #include "main.h"
 #include "object.h"
 #include "stats.h"
@@ -15,6 +16,7 @@ DEFINE_PER_CPU(long, hook_inflight);
 /* What is tracked on this kernel; Documentation/channels.rst is this table. */
 static const struct spec_channel *const channels[] = {
 	&spec_flow_process,
+	&spec_flow_memory,
 	&spec_flow_file,
 	&spec_flow_name,
 	&spec_flow_pipe,
@@ -57,9 +59,16 @@ int spec_channels_install(char *why, size_t why_len)
 			goto out;
 	}
 	err = speculator_hooks_install(hooks, nr_hooks, why, why_len);
-out:
 	if (err)
-		channels_off(i);
+		goto out;
+	for (i = 0; i < ARRAY_SIZE(channels) && !err; i++)
+		if (channels[i]->ready)
+			err = channels[i]->ready(why, why_len);
+	if (err)
+		spec_channels_remove();
+	return err;
+out:
+	channels_off(i);
 	return err;
 }
 
@@ -130,9 +139,12 @@ static int __init speculator_init(void)
 	err = spec_object_init();
 	if (err)
 		return err;
-	err = spec_source_init();
+	err = spec_memory_init();
 	if (err)
 		goto out_object;
+	err = spec_source_init();
+	if (err)
+		goto out_memory;
 	err = spec_stats_init();
 	if (err)
 		goto out_source;
@@ -140,6 +152,8 @@ static int __init speculator_init(void)
 
 out_source:
 	spec_source_exit();
+out_memory:
+	spec_memory_exit();
 out_object:
 	spec_object_exit();
 	return err;
@@ -156,6 +170,7 @@ static void __exit speculator_exit(void)
 	speculator_hooks_drain(THIS_MODULE, &hook_inflight);
 	spec_stats_exit();
 	spec_source_exit();
+	spec_memory_exit();
 	spec_object_exit();
 }
 

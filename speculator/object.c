@@ -32,8 +32,8 @@ struct spec_marks spec_marks;
 
 /*
  * Bucket locks are the innermost locks of all: they are taken under the siglock
- * (with interrupts off), socket locks, and in softirq.  Nothing is taken under
- * one.  Two are never held together.
+ * (with interrupts off), socket locks, in softirq, and under the lock of
+ * flow/memory.c.  Nothing is taken under one.  Two are never held together.
  */
 #define LOCK_BITS 8
 static raw_spinlock_t bucket_locks[1 << LOCK_BITS];
@@ -110,43 +110,52 @@ static void merge_everyone(const struct spec_dep *dep, u32 mask)
 	spec_dep_merge(&spec_everyone,
 		       spec_dep_pending(&spec_everyone, &spec_marks), dep, mask);
 	raw_spin_unlock_irqrestore(&everyone_lock, flags);
-	/* Many wait for this one: do not let them wait for the timer. */
-	spec_request_commit(dep, mask);
 }
 
-/**
- * spec_merge - make a key depend on @dep
- * @key: any key
- * @ch: the channel, for statistics
- * @dep: what to depend on
- * @mask: the components of @dep that count
- *
- * The way of a repeated call is a lookup and a compare. Never fails: without
- * memory the dependency becomes everybody's.
- *
- * Context: any, interrupts off included.
- * Return: whether the key depended on less before.
- */
-bool spec_merge(const void *key, enum spec_channel_id ch,
-		const struct spec_dep *dep, u32 mask)
+/* Does @key depend on all of @dep already? */
+static bool covered(unsigned int bucket, const void *key,
+		    const struct spec_dep *dep, u32 mask)
 {
-	unsigned int bucket = hash_ptr(key, SPEC_BUCKET_BITS);
-	raw_spinlock_t *lock = &bucket_locks[bucket & ((1 << LOCK_BITS) - 1)];
-	struct spec_entry *e, *new = NULL;
-	unsigned long flags;
-	bool covered;
+	struct spec_entry *e;
+	bool is;
 
-again:
 	rcu_read_lock();
 	e = find(bucket, key);
 	/*
 	 * An entry that covers something pending cannot be swept before that
 	 * has been released, and then it no longer matters.
 	 */
-	covered = e && spec_dep_covers(&e->dep, dep, mask);
+	is = e && spec_dep_covers(&e->dep, dep, mask);
 	rcu_read_unlock();
-	if (covered)
+	return is;
+}
+
+/**
+ * spec_merge_one - make a key depend on @dep, and no other
+ * @key: any key
+ * @ch: the channel, for statistics
+ * @dep: what to depend on
+ * @mask: the components of @dep that count
+ *
+ * Never fails: without memory the dependency becomes everybody's.
+ *
+ * Context: any, interrupts off included.
+ * Return: whether the key depended on less before.
+ */
+bool spec_merge_one(const void *key, enum spec_channel_id ch,
+		    const struct spec_dep *dep, u32 mask)
+{
+	unsigned int bucket = hash_ptr(key, SPEC_BUCKET_BITS);
+	raw_spinlock_t *lock = &bucket_locks[bucket & ((1 << LOCK_BITS) - 1)];
+	struct spec_entry *e, *new = NULL;
+	unsigned long flags;
+
+again:
+	if (covered(bucket, key, dep, mask))
 		return false;
+	rcu_read_lock();
+	e = find(bucket, key);
+	rcu_read_unlock();
 	if (!e) {
 		if (atomic_read(&speculator_active) < READ_ONCE(max_objects))
 			new = kmem_cache_alloc(entry_cache,
@@ -178,6 +187,43 @@ again:
 		kmem_cache_free(entry_cache, new);
 	if (!e)			/* swept between the look and the lock */
 		goto again;
+	return true;
+}
+
+/**
+ * spec_merge - make a key depend on @dep, and whoever sees what it stores
+ * @key: any key
+ * @ch: the channel, for statistics
+ * @dep: what to depend on
+ * @mask: the components of @dep that count
+ *
+ * The way of a repeated call is a lookup and a compare.
+ *
+ * Context: any, interrupts off included.
+ * Return: whether the key depended on less before.
+ */
+bool spec_merge(const void *key, enum spec_channel_id ch,
+		const struct spec_dep *dep, u32 mask)
+{
+	if (covered(hash_ptr(key, SPEC_BUCKET_BITS), key, dep, mask)) {
+		/*
+		 * Then all that shares memory with it is covered, too: unless
+		 * somebody is about to see to that.  The entry before the mark;
+		 * pairs with smp_wmb() in flow/memory.c.
+		 */
+		smp_rmb();
+		if (unlikely(READ_ONCE(spec_spreading)))
+			spec_mapped_wait();
+		return false;
+	}
+	if (unlikely(spec_mapped(key)))
+		return spec_mapped_merge(key, ch, dep, mask);
+	if (!spec_merge_one(key, ch, dep, mask))
+		return false;
+	/* The entry before the link; pairs with smp_mb() in flow/memory.c. */
+	smp_mb();
+	if (unlikely(spec_mapped(key)))
+		spec_mapped_merge(key, ch, dep, mask);
 	return true;
 }
 

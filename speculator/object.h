@@ -51,6 +51,26 @@ static __always_inline const void *spec_self(void)
 	return current;
 }
 
+#define SPEC_LINK_BITS	13
+
+/*
+ * Shared memory (flow/memory.c): how many links lead on from keys with this
+ * hash, and whether a dependency is just being spread along them.
+ */
+extern atomic_t spec_links[1 << SPEC_LINK_BITS];
+extern int spec_spreading;
+
+/* Does what comes to @key go on to others at once? */
+static __always_inline bool spec_mapped(const void *key)
+{
+	return atomic_read(&spec_links[hash_ptr(key, SPEC_LINK_BITS)]);
+}
+
+bool spec_mapped_merge(const void *key, enum spec_channel_id ch,
+		       const struct spec_dep *dep, u32 mask);
+void spec_mapped_wait(void);
+bool spec_merge_one(const void *key, enum spec_channel_id ch,
+		    const struct spec_dep *dep, u32 mask);
 u32 spec_read(const void *key, struct spec_dep *out);
 bool spec_merge(const void *key, enum spec_channel_id ch,
 		const struct spec_dep *dep, u32 mask);

@@ -497,6 +497,30 @@ void spec_source_show(struct seq_file *m)
 }
 
 /**
+ * spec_self_show - debugfs "self": what the process that reads it depends on
+ * @m: seq_file
+ *
+ * Context: process.
+ */
+void spec_self_show(struct seq_file *m)
+{
+	struct spec_dep dep;
+	u32 left = spec_self_pending(&dep);
+
+	seq_puts(m, "source sequence\n");
+	rcu_read_lock();
+	while (left) {
+		int i = __builtin_ctz(left);
+		struct speculator_source *s = rcu_dereference(sources[i]);
+
+		left &= left - 1;
+		if (s)
+			seq_printf(m, "%s %u\n", s->name, dep.seq[i]);
+	}
+	rcu_read_unlock();
+}
+
+/**
  * spec_source_init - make the queue from which held output goes out
  *
  * Return: 0 or -ENOMEM.

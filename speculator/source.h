@@ -25,6 +25,7 @@ void spec_take_source(struct speculator_source *source,
 		      enum spec_channel_id ch);
 void spec_take_all(enum spec_channel_id ch);
 void spec_source_show(struct seq_file *m);
+void spec_self_show(struct seq_file *m);
 bool spec_source_any(void);
 
 /* Is any component of @dep one that will never commit? */

@@ -329,6 +329,13 @@ static int sources_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(sources);
 
+static int self_show(struct seq_file *m, void *unused)
+{
+	spec_self_show(m);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(self);
+
 static int objects_show(struct seq_file *m, void *unused)
 {
 	spec_object_show(m);
@@ -356,6 +363,7 @@ int spec_stats_init(void)
 	struct dentry *dir = debugfs_create_dir("speculator", NULL);
 
 	debugfs_create_file("sources", 0400, dir, NULL, &sources_fops);
+	debugfs_create_file("self", 0400, dir, NULL, &self_fops);
 	debugfs_create_file("objects", 0400, dir, NULL, &objects_fops);
 	debugfs_create_file("channels", 0400, dir, NULL, &channels_fops);
 	debugfs_create_file("held", 0400, dir, NULL, &held_fops);

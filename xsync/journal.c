@@ -284,20 +284,26 @@ DEFINE_HOOK_BEFORE_ALWAYS(ext4_mark_iloc_dirty, int,
 }
 
 /*
- * An overwrite within the file does not touch the inode. Seven arguments: the
- * last is on the stack, where a stub that drops the return address leaves it.
- * @page is a folio on later kernels.
+ * An overwrite within the file does not touch the inode.  The handle has been
+ * started when this returns, and the data is not in the page yet, where whoever
+ * maps it would see it. @pagep is a folio's on later kernels.
  */
-DEFINE_HOOK_BEFORE_ALWAYS(ext4_journalled_write_end, int,
-		   (struct file *file, struct address_space *mapping,
-		    loff_t pos, unsigned int len, unsigned int copied,
-		    void *page, void *fsdata),
-		   (file, mapping, pos, len, copied, page, fsdata))
+DEFINE_HOOK_INSTEAD(ext4_write_begin, int,
+		    (struct file *file, struct address_space *mapping,
+		     loff_t pos, unsigned int len, void **pagep, void **fsdata),
+		    (file, mapping, pos, len, pagep, fsdata))
 {
-	handle_t *handle = current->journal_info;
+	handle_t *handle;
+	int ret;
 
-	if (is_ours(mapping->host) && handle && handle->h_transaction)
+	if (!is_ours(mapping->host))
+		return HOOK_ORIGINAL;
+	ret = hook_orig_ext4_write_begin(file, mapping, pos, len, pagep,
+					 fsdata);
+	handle = current->journal_info;
+	if (!ret && handle && handle->h_transaction)
 		put_inode(mapping->host, handle->h_transaction->t_tid);
+	return ret;
 }
 
 /*
@@ -328,7 +334,7 @@ struct spec_hook *const xsync_journal_hooks[] = {
 	&hook_touch_atime,
 	&hook_jbd2_journal_abort,
 	&hook_ext4_mark_iloc_dirty,
-	&hook_ext4_journalled_write_end,
+	&hook_ext4_write_begin,
 	&hook_ext4_page_mkwrite,
 };
 

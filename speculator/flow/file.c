@@ -219,36 +219,6 @@ DEFINE_HOOK(vfs_listxattr, ssize_t,
 	return n;
 }
 
-DEFINE_HOOK(filemap_fault, vm_fault_t, (struct vm_fault *vmf), (vmf))
-{
-	/* The fault may drop mmap_lock, and the vma with it. */
-	struct inode *inode = file_inode(vmf->vma->vm_file);
-	vm_fault_t fault = hook_orig_filemap_fault(vmf);
-
-	spec_take(inode, SPEC_CH_FILE);
-	return fault;
-}
-
-DEFINE_HOOK(shmem_fault, vm_fault_t, (struct vm_fault *vmf), (vmf))
-{
-	struct inode *inode = file_inode(vmf->vma->vm_file);
-	vm_fault_t fault = hook_orig_shmem_fault(vmf);
-
-	spec_take(inode, SPEC_CH_FILE);
-	return fault;
-}
-
-DEFINE_HOOK(filemap_map_pages, vm_fault_t,
-	    (struct vm_fault *vmf, pgoff_t start, pgoff_t end),
-	    (vmf, start, end))
-{
-	struct inode *inode = file_inode(vmf->vma->vm_file);
-	vm_fault_t fault = hook_orig_filemap_map_pages(vmf, start, end);
-
-	spec_take(inode, SPEC_CH_FILE);
-	return fault;
-}
-
 /*
  * Locks: letting go of one tells the next holder something.  The key is beside
  * the inode's own, so that locking does not look like writing.
@@ -309,9 +279,6 @@ static struct spec_hook *const hooks[] = {
 	&hook_security_inode_permission,
 	&hook_vfs_getxattr,
 	&hook_vfs_listxattr,
-	&hook_filemap_fault,
-	&hook_shmem_fault,
-	&hook_filemap_map_pages,
 	&hook_fcntl_setlk,
 	&hook_locks_lock_inode_wait,
 	&hook_filp_close,

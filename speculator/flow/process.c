@@ -14,6 +14,7 @@
 #include <linux/tracepoint.h>
 #include "../object.h"
 #include "../source.h"
+#include "memory.h"
 
 static void pass_to_task(const void *from, struct task_struct *task,
 			 enum spec_channel_id ch)
@@ -31,6 +32,8 @@ static void probe_fork(void *data, struct task_struct *parent,
 {
 	const void *self = spec_self();
 
+	if (child->mm && child->mm != parent->mm)
+		spec_map_fork(parent->mm, child->mm);
 	if (self)
 		pass_to_task(self, child, SPEC_CH_PROCESS);
 }
