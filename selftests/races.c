@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: GPL-2.0
+/* vm: own smp=2 thread=multi timeout=400 */
+/*
+ * Races between two processors, $LOOPS times (20,000): the writer becomes dependent on a new sequence
+ * and passes it on as data, as fast as it can; the reader gets the number and
+ * must, at that moment, depend on it (debugfs speculator/self). The reader
+ * sleeps at times, and at times is just looking.
+ *
+ * A third process, which takes part in nothing, commits all there is every few
+ * milliseconds: dependencies come, go and come again.
+ */
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <signal.h>
+#include "kselftest.h"
+#include "outside.h"
+
+#define COMMIT 3 /* ms */
+
+/**
+ * struct race - a channel
+ * @name: for TAP
+ * @make: makes it, before the two are born
+ * @put: the writer gives a number
+ * @take: the reader gets one
+ */
+struct race {
+	const char *name;
+	void (*make)(void);
+	void (*put)(unsigned int n);
+	unsigned int (*take)(void);
+};
+
+static int in, out, back_in, back_out, self, state;
+static volatile unsigned int *mem;
+static unsigned int last, loops = 20000;
+
+static void make_pipe(void)
+{
+	int p[2];
+
+	if (pipe(p))
+		exit(1);
+	in = p[0];
+	out = p[1];
+}
+
+static void make_unix(int type)
+{
+	int s[2];
+
+	if (socketpair(AF_UNIX, type, 0, s))
+		exit(1);
+	in = s[0];
+	out = s[1];
+}
+
+static void make_stream(void)
+{
+	make_unix(SOCK_STREAM);
+}
+
+static void make_dgram(void)
+{
+	make_unix(SOCK_DGRAM);
+}
+
+static void make_inet(int type)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET,
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(a);
+	int l = socket(AF_INET, type, 0);
+
+	out = socket(AF_INET, type, 0);
+	if (bind(l, (struct sockaddr *)&a, len) ||
+	    getsockname(l, (struct sockaddr *)&a, &len) ||
+	    (type == SOCK_STREAM && listen(l, 1)) ||
+	    connect(out, (struct sockaddr *)&a, len))
+		exit(1);
+	in = l;
+	if (type == SOCK_STREAM) {
+		in = accept(l, NULL, NULL);
+		close(l);
+	}
+}
+
+static void make_tcp(void)
+{
+	make_inet(SOCK_STREAM);
+}
+
+static void make_udp(void)
+{
+	make_inet(SOCK_DGRAM);
+}
+
+static void make_file(void)
+{
+	in = open("/tmp/races.file", O_RDWR | O_CREAT | O_TRUNC, 0600);
+	out = in;
+	if (in < 0 || pwrite(in, &last, sizeof(last), 0) < 0)
+		exit(1);
+}
+
+static void make_memory(void)
+{
+	in = memfd_create("races", 0);
+	if (in < 0 || ftruncate(in, 4096))
+		exit(1);
+	out = in;
+}
+
+static void map_memory(void)
+{
+	mem = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, in, 0);
+	if (mem == MAP_FAILED)
+		_exit(1);
+}
+
+static void put_fd(unsigned int n)
+{
+	if (write(out, &n, sizeof(n)) != sizeof(n))
+		_exit(2);
+}
+
+static unsigned int take_fd(void)
+{
+	unsigned int n;
+
+	if (read(in, &n, sizeof(n)) != sizeof(n))
+		_exit(3);
+	return n;
+}
+
+static void put_file(unsigned int n)
+{
+	if (pwrite(out, &n, sizeof(n), 0) != sizeof(n))
+		_exit(2);
+}
+
+static unsigned int take_file(void)
+{
+	unsigned int n;
+
+	do {
+		if (pread(in, &n, sizeof(n), 0) != sizeof(n))
+			_exit(3);
+	} while (n == last);
+	return n;
+}
+
+static void put_memory(unsigned int n)
+{
+	mem[0] = n;
+}
+
+static unsigned int take_memory(void)
+{
+	unsigned int n;
+
+	do {
+		n = mem[0];
+	} while (n == last);
+	return n;
+}
+
+static void put_futex(unsigned int n)
+{
+	mem[0] = n;
+	syscall(SYS_futex, mem, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+static unsigned int take_futex(void)
+{
+	while (mem[0] == last)
+		syscall(SYS_futex, mem, FUTEX_WAIT, last, NULL, NULL, 0);
+	return mem[0];
+}
+
+static const struct race races[] = {
+	{ "pipe", make_pipe, put_fd, take_fd },
+	{ "unix stream", make_stream, put_fd, take_fd },
+	{ "unix datagram", make_dgram, put_fd, take_fd },
+	{ "TCP over loopback", make_tcp, put_fd, take_fd },
+	{ "UDP over loopback", make_udp, put_fd, take_fd },
+	{ "file", make_file, put_file, take_file },
+	{ "shared memory", make_memory, put_memory, take_memory },
+	{ "futex", make_memory, put_futex, take_futex },
+};
+
+static void on_cpu(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
+static unsigned int new_sequence(void)
+{
+	char text[32] = "";
+
+	if (pread(source_taint, text, sizeof(text) - 1, 0) <= 0)
+		_exit(4);
+	return strtoul(text, NULL, 10);
+}
+
+/* The sequence on which the caller depends; 0: on none. */
+static unsigned int own_sequence(void)
+{
+	char text[128] = "", *line;
+	ssize_t n = pread(self, text, sizeof(text) - 1, 0);
+
+	if (n <= 0)
+		_exit(5);
+	line = strstr(text, "test0 ");
+	return line ? strtoul(line + 6, NULL, 10) : 0;
+}
+
+/* Has it been committed meanwhile? */
+static bool committed(unsigned int n)
+{
+	char text[128] = "", *word;
+
+	if (pread(state, text, sizeof(text) - 1, 0) <= 0)
+		_exit(5);
+	word = strstr(text, "committed=");
+	return word && (int)(strtoul(word + 10, NULL, 10) - n) >= 0;
+}
+
+static void committer(void)
+{
+	for (;;) {
+		sleep_ms(COMMIT);
+		commit_all();
+	}
+}
+
+/*
+ * Number by number: the next is not made before the reader has looked. The way
+ * back is a pipe, so the writer depends on nothing newer by it.
+ */
+static void writer(const struct race *race, bool tainted)
+{
+	char c;
+
+	on_cpu(0);
+	if (race->make == make_memory)
+		map_memory();
+	for (unsigned int i = 0; i < (tainted ? loops : loops / 10); i++) {
+		race->put(tainted ? new_sequence() : i + 1);
+		if (read(back_in, &c, 1) != 1)
+			_exit(6);
+	}
+	_exit(0);
+}
+
+static void reader(const struct race *race, bool tainted)
+{
+	unsigned int n, own, wrong = 0;
+
+	on_cpu(1);
+	if (race->make == make_memory)
+		map_memory();
+	for (unsigned int i = 0; i < (tainted ? loops : loops / 10); i++) {
+		n = race->take();
+		own = own_sequence();
+		if (tainted ? own < n && !committed(n) : own)
+			wrong++;
+		last = n;
+		if (write(back_out, "", 1) != 1)
+			_exit(8);
+	}
+	_exit(wrong > 99 ? 99 : wrong);
+}
+
+static void run(const struct race *race, bool tainted)
+{
+	int back[2], status[2];
+	pid_t c, r, w;
+
+	last = 0;
+	race->make();
+	if (pipe(back))
+		exit(1);
+	back_in = back[0];
+	back_out = back[1];
+	c = fork();
+	if (!c)
+		committer();
+	r = fork();
+	if (!r)
+		reader(race, tainted);
+	w = fork();
+	if (!w)
+		writer(race, tainted);
+	close(in);
+	if (out != in)
+		close(out);
+	close(back_in);
+	close(back_out);
+	waitpid(w, &status[0], 0);
+	waitpid(r, &status[1], 0);
+	/* Who waits for them depends on what they did, until that is durable. */
+	sleep_ms(50 * COMMIT);
+	kill(c, SIGKILL);
+	waitpid(c, NULL, 0);
+	if (status[0] || status[1])
+		ksft_print_msg("%s: writer %#x, reader %#x\n", race->name,
+			       status[0], status[1]);
+	ksft_test_result(!status[0] && !status[1], "%s: %s\n", race->name,
+			 tainted ? "dependent" : "clean");
+}
+
+int main(void)
+{
+	const char *only = getenv("FLOW");
+	unsigned int plan = 0;
+
+	if (getenv("LOOPS"))
+		loops = atoi(getenv("LOOPS"));
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	ksft_print_header();
+	if (source_open())
+		ksft_exit_fail_msg("cannot set up: %m\n");
+	self = open("/sys/kernel/debug/speculator/self", O_RDONLY);
+	state = open(SOURCE "state", O_RDONLY);
+	for (unsigned int i = 0; i < ARRAY_SIZE(races); i++) {
+		if (only && !strstr(races[i].name, only))
+			continue;
+		run(&races[i], true);
+		run(&races[i], false);
+		plan += 2;
+	}
+	close(self);
+	close(state);
+	ksft_test_result(!source_close(), "modules unload\n");
+	ksft_set_plan(plan + 1);
+	if (ksft_get_fail_cnt())
+		ksft_exit_fail();
+	ksft_exit_pass();
+}
