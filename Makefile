@@ -56,7 +56,9 @@ install: all
 	$(MAKE) -C $(KDIR) M=$(CURDIR)/speculator modules_install
 	$(MAKE) -C $(KDIR) M=$(CURDIR)/xsync modules_install
 	install -D -m 755 build/xsyncstat $(DESTDIR)$(PREFIX)/sbin/xsyncstat
+	install -D -m 755 tools/xsyncwhy $(DESTDIR)$(PREFIX)/sbin/xsyncwhy
 	install -D -m 644 tools/xsyncstat.8 $(DESTDIR)$(PREFIX)/share/man/man8/xsyncstat.8
+	install -D -m 644 tools/xsyncwhy.8 $(DESTDIR)$(PREFIX)/share/man/man8/xsyncwhy.8
 
 clean:
 	$(MAKE) -C $(KDIR) M=$(CURDIR) clean

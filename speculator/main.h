@@ -17,6 +17,7 @@ void spec_source_exit(void);
 int spec_hook_init(void);
 
 /* flow/name.c: some directory was changed; its readers may be on their way */
-void spec_name_changed(const struct spec_dep *dep, u32 mask);
+void spec_name_changed(const struct inode *dir, const struct spec_dep *dep,
+		       u32 mask);
 
 #endif /* _SPEC_MAIN_H */

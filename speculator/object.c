@@ -235,9 +235,9 @@ void __spec_pass(const void *from, const void *to, enum spec_channel_id ch)
 
 	if (!mask || from == to)
 		return;
-	spec_merge(to, ch, &dep, mask);
+	if (spec_merge(to, ch, &dep, mask))
+		trace_put(from, to, ch, mask);
 	spec_count(puts, ch);
-	trace_put(from, to, ch, mask);
 }
 
 void __spec_put(const void *key, enum spec_channel_id ch)
@@ -256,9 +256,9 @@ void __spec_take(const void *key, enum spec_channel_id ch)
 	mask = spec_read(key, &dep);
 	if (!mask)
 		return;
-	spec_merge(self, ch, &dep, mask);
+	if (spec_merge(self, ch, &dep, mask))
+		trace_take(key, self, ch, mask);
 	spec_count(takes, ch);
-	trace_take(key, self, ch, mask);
 }
 
 static void free_entry(struct rcu_head *rcu)

@@ -239,9 +239,10 @@ void speculator_taint_inode(struct speculator_source *source,
 
 	raise_latest(source, seq);
 	spec_dep_one(&dep, source->slot, seq);
-	spec_merge(inode, SPEC_CH_FILE, &dep, dep.mask);
+	if (spec_merge(inode, SPEC_CH_FILE, &dep, dep.mask))
+		trace_modify(source, inode, seq);
 	if (S_ISDIR(inode->i_mode))
-		spec_name_changed(&dep, dep.mask);
+		spec_name_changed(inode, &dep, dep.mask);
 }
 EXPORT_SYMBOL_GPL(speculator_taint_inode);
 
@@ -274,9 +275,9 @@ void spec_take_source(struct speculator_source *source, enum spec_channel_id ch)
 	spec_dep_one(&dep, source->slot, READ_ONCE(source->latest));
 	if (!self || !spec_dep_pending(&dep, &spec_marks))
 		return;
-	spec_merge(self, ch, &dep, dep.mask);
+	if (spec_merge(self, ch, &dep, dep.mask))
+		trace_take(source, self, ch, dep.mask);
 	spec_count(takes, ch);
-	trace_take(source, self, ch, dep.mask);
 }
 
 /**

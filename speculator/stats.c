@@ -157,6 +157,7 @@ static bool reserve(size_t bytes, bool force)
 /**
  * spec_held_charge - an item of output is going to be held
  * @ch: the channel that holds it
+ * @key: the process or object on whose dependency it waits, for the trace
  * @bytes: its size
  * @force: the caller cannot wait nor refuse (it counts all the same)
  *
@@ -167,7 +168,8 @@ static bool reserve(size_t bytes, bool force)
  *	spec_held_room() or get EAGAIN.  It may be passed by one item which is
  *	larger than an eighth of the limit, and by what is forced.
  */
-bool spec_held_charge(enum spec_channel_id ch, size_t bytes, bool force)
+bool spec_held_charge(enum spec_channel_id ch, const void *key, size_t bytes,
+		      bool force)
 {
 	if (!reserve(bytes, force)) {
 		atomic64_inc(&held_refused);
@@ -176,7 +178,7 @@ bool spec_held_charge(enum spec_channel_id ch, size_t bytes, bool force)
 	atomic64_inc(&held[ch].items);
 	atomic64_add(bytes, &held[ch].bytes);
 	spec_count(holds, ch);
-	trace_hold(ch, NULL, bytes, 0);
+	trace_hold(ch, key, bytes, 0);
 	return true;
 }
 

@@ -34,7 +34,8 @@ DECLARE_PER_CPU(struct spec_stats, spec_stats);
 #define spec_count(what, ch)	this_cpu_inc(spec_stats.what[ch])
 
 bool spec_held_room(enum spec_channel_id ch);
-bool spec_held_charge(enum spec_channel_id ch, size_t bytes, bool force);
+bool spec_held_charge(enum spec_channel_id ch, const void *key, size_t bytes,
+		      bool force);
 void spec_held_uncharge(enum spec_channel_id ch, size_t bytes, ktime_t since,
 			bool dropped);
 void spec_waited(enum spec_channel_id ch, ktime_t since);

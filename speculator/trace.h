@@ -20,8 +20,19 @@ SPEC_CHANNELS(X)
 
 /*
  * Keys are printed by %p: hashed, so that a trace joins them without telling
- * where the kernel keeps anything.
+ * where the kernel keeps anything.  self is the key of the running process, which
+ * the trace names.  An event is only fired for what the object or process did
+ * not depend on before (tools/xsyncwhy joins them).
  */
+#ifndef _SPEC_TRACE_COMM
+#define _SPEC_TRACE_COMM
+/* The trace's own table of names forgets who has exited, or was never asked. */
+static inline void spec_trace_comm(char *comm)
+{
+	memcpy(comm, current->comm, TASK_COMM_LEN);
+}
+#endif
+
 TRACE_EVENT(taint,
 	TP_PROTO(const struct speculator_source *source, const void *holder,
 		 u32 seq),
@@ -30,14 +41,39 @@ TRACE_EVENT(taint,
 		__string(source, source->name)
 		__field(const void *, holder)
 		__field(u32, seq)
+		__array(char, comm, TASK_COMM_LEN)
 	),
 	TP_fast_assign(
 		__assign_str(source, source->name);
 		__entry->holder = holder;
 		__entry->seq = seq;
+		spec_trace_comm(__entry->comm);
 	),
-	TP_printk("source=%s seq=%u holder=%p", __get_str(source), __entry->seq,
-		  __entry->holder)
+	TP_printk("source=%s seq=%u holder=%p comm=%s", __get_str(source),
+		  __entry->seq, __entry->holder, __entry->comm)
+);
+
+TRACE_EVENT(modify,
+	TP_PROTO(const struct speculator_source *source,
+		 const struct inode *inode, u32 seq),
+	TP_ARGS(source, inode, seq),
+	TP_STRUCT__entry(
+		__string(source, source->name)
+		__field(const void *, key)
+		__field(unsigned long, ino)
+		__field(u32, seq)
+		__array(char, comm, TASK_COMM_LEN)
+	),
+	TP_fast_assign(
+		__assign_str(source, source->name);
+		__entry->key = inode;
+		__entry->ino = inode->i_ino;
+		__entry->seq = seq;
+		spec_trace_comm(__entry->comm);
+	),
+	TP_printk("source=%s seq=%u inode=%lu key=%p comm=%s",
+		  __get_str(source), __entry->seq, __entry->ino, __entry->key,
+		  __entry->comm)
 );
 
 DECLARE_EVENT_CLASS(spec_edge,
@@ -47,18 +83,22 @@ DECLARE_EVENT_CLASS(spec_edge,
 	TP_STRUCT__entry(
 		__field(const void *, from)
 		__field(const void *, to)
+		__field(const void *, self)
 		__field(int, ch)
 		__field(u32, mask)
+		__array(char, comm, TASK_COMM_LEN)
 	),
 	TP_fast_assign(
 		__entry->from = from;
 		__entry->to = to;
+		__entry->self = in_task() ? spec_self() : NULL;
 		__entry->ch = ch;
 		__entry->mask = mask;
+		spec_trace_comm(__entry->comm);
 	),
-	TP_printk("channel=%s from=%p to=%p sources=0x%x",
+	TP_printk("channel=%s from=%p to=%p self=%p sources=0x%x comm=%s",
 		  spec_show_channel(__entry->ch), __entry->from, __entry->to,
-		  __entry->mask)
+		  __entry->self, __entry->mask, __entry->comm)
 );
 
 DEFINE_EVENT(spec_edge, put,
@@ -78,18 +118,22 @@ DECLARE_EVENT_CLASS(spec_output,
 	TP_STRUCT__entry(
 		__field(int, ch)
 		__field(const void *, key)
+		__field(const void *, self)
 		__field(size_t, bytes)
 		__field(u64, usecs)
+		__array(char, comm, TASK_COMM_LEN)
 	),
 	TP_fast_assign(
 		__entry->ch = ch;
 		__entry->key = key;
+		__entry->self = in_task() ? spec_self() : NULL;
 		__entry->bytes = bytes;
 		__entry->usecs = usecs;
+		spec_trace_comm(__entry->comm);
 	),
-	TP_printk("channel=%s key=%p bytes=%zu held_us=%llu",
-		  spec_show_channel(__entry->ch), __entry->key, __entry->bytes,
-		  __entry->usecs)
+	TP_printk("channel=%s key=%p self=%p bytes=%zu held_us=%llu comm=%s",
+		  spec_show_channel(__entry->ch), __entry->key, __entry->self,
+		  __entry->bytes, __entry->usecs, __entry->comm)
 );
 
 DEFINE_EVENT(spec_output, hold,
@@ -111,20 +155,24 @@ TRACE_EVENT(wait,
 	TP_PROTO(enum spec_channel_id ch, u32 mask, u64 usecs, int error),
 	TP_ARGS(ch, mask, usecs, error),
 	TP_STRUCT__entry(
+		__field(const void *, self)
 		__field(int, ch)
 		__field(u32, mask)
 		__field(u64, usecs)
 		__field(int, error)
+		__array(char, comm, TASK_COMM_LEN)
 	),
 	TP_fast_assign(
+		__entry->self = spec_self();
 		__entry->ch = ch;
 		__entry->mask = mask;
 		__entry->usecs = usecs;
 		__entry->error = error;
+		spec_trace_comm(__entry->comm);
 	),
-	TP_printk("channel=%s sources=0x%x waited_us=%llu error=%d",
-		  spec_show_channel(__entry->ch), __entry->mask,
-		  __entry->usecs, __entry->error)
+	TP_printk("channel=%s self=%p sources=0x%x waited_us=%llu error=%d comm=%s",
+		  spec_show_channel(__entry->ch), __entry->self,
+		  __entry->mask, __entry->usecs, __entry->error, __entry->comm)
 );
 
 DECLARE_EVENT_CLASS(spec_commit,

@@ -19,20 +19,24 @@
 #include "../main.h"
 #include "../object.h"
 #include "../source.h"
+#include "../trace.h"
 #include "file.h"
 
 static atomic_t changes;
 
 /**
  * spec_name_changed - a directory is about to be changed
+ * @dir: the directory
  * @dep: what the change depends on; on the directory's inode already
  * @mask: the components of @dep that count
  *
  * Context: any.
  */
-void spec_name_changed(const struct spec_dep *dep, u32 mask)
+void spec_name_changed(const struct inode *dir, const struct spec_dep *dep,
+		       u32 mask)
 {
-	spec_merge(&changes, SPEC_CH_NAME, dep, mask);
+	if (spec_merge(&changes, SPEC_CH_NAME, dep, mask))
+		trace_put(dir, &changes, SPEC_CH_NAME, mask);
 	atomic_inc_return(&changes);	/* a full barrier: put, count, change */
 }
 
@@ -183,10 +187,10 @@ static void change(struct inode *dir, struct dentry *dentry)
 
 	if (!mask || spec_place(dir->i_sb) != SPEC_PLACE_LOCAL)
 		return;
-	spec_merge(dir, SPEC_CH_NAME, &dep, mask);
+	spec_put(dir, SPEC_CH_NAME);
 	if (d_really_is_positive(dentry))
-		spec_merge(d_inode(dentry), SPEC_CH_NAME, &dep, mask);
-	spec_name_changed(&dep, mask);
+		spec_put(d_inode(dentry), SPEC_CH_NAME);
+	spec_name_changed(dir, &dep, mask);
 }
 
 DEFINE_HOOK_BEFORE(security_inode_create, int,

@@ -14,6 +14,7 @@
 #include <linux/tracepoint.h>
 #include "../object.h"
 #include "../source.h"
+#include "../trace.h"
 #include "memory.h"
 
 static void pass_to_task(const void *from, struct task_struct *task,
@@ -78,6 +79,7 @@ DEFINE_HOOK(begin_new_exec, int, (struct linux_binprm *bprm), (bprm))
 	err = hook_orig_begin_new_exec(bprm);
 	if (mask && current->mm != old) {
 		spec_merge(current->mm, SPEC_CH_PROCESS, &dep, mask);
+		trace_put(old, current->mm, SPEC_CH_PROCESS, mask);
 		if (last)
 			spec_forget(old);
 	}

@@ -153,7 +153,7 @@ unsigned int spec_datagram_hold(struct sock *sk, struct sk_buff *skb,
 			sock_hold(d->sk);
 		list_add_tail(&d->list, &q->items);
 		/* The packet is there already; the limit is for the next one. */
-		spec_held_charge(SPEC_CH_DATAGRAM, skb->truesize, true);
+		spec_held_charge(SPEC_CH_DATAGRAM, sk, skb->truesize, true);
 		verdict = NF_STOLEN;
 	}
 	spin_unlock_bh(&b->lock);

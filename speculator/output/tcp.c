@@ -275,7 +275,7 @@ static void hold(struct tcp_held *h, u32 write_seq)
 			continue;
 		if (!m->items)
 			m->since = ktime_get();
-		spec_held_charge(SPEC_CH_TCP, bytes - m->bytes, true);
+		spec_held_charge(SPEC_CH_TCP, h->sk, bytes - m->bytes, true);
 		m->items++;
 		m->bytes = bytes;
 		mask = spec_dep_pending(&m->dep, &spec_marks);

@@ -468,7 +468,7 @@ static int enqueue(struct tty_queue *q, struct held_write *w, bool force)
 	err = -EAGAIN;
 	if (!force && !has_room(q, cost_of(w)))
 		goto out;
-	if (!spec_held_charge(SPEC_CH_TTY, w->len,
+	if (!spec_held_charge(SPEC_CH_TTY, spec_self(), w->len,
 			      force || list_empty(&q->writes)))
 		goto out;
 	err = 0;
