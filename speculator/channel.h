@@ -70,6 +70,7 @@ extern const struct spec_channel spec_flow_pipe;
 extern const struct spec_channel spec_flow_unix;
 extern const struct spec_channel spec_flow_inet;
 extern const struct spec_channel spec_flow_pty;
+extern const struct spec_channel spec_flow_sysv;
 /* output/: held, or waited for */
 extern const struct spec_channel spec_output_tty;
 extern const struct spec_channel spec_output_net;

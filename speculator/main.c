@@ -23,13 +23,14 @@ static const struct spec_channel *const channels[] = {
 	&spec_flow_unix,
 	&spec_flow_inet,
 	&spec_flow_pty,
+	&spec_flow_sysv,
 	&spec_output_tty,
 	&spec_output_net,
 	&spec_output_wait,
 };
 
 /* All hooks in one table, so that removing them needs one grace period. */
-static struct spec_hook *hooks[256];
+static struct spec_hook *hooks[512];
 static int nr_hooks;
 
 static void channels_off(int n)

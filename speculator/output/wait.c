@@ -360,11 +360,6 @@ WAIT_SYSCALL(__x64_sys_clock_adjtime, SPEC_CH_SYSTEM)
 WAIT_SYSCALL(__x64_sys_adjtimex, SPEC_CH_SYSTEM)
 WAIT_SYSCALL(__x64_sys_add_key, SPEC_CH_IPC)
 WAIT_SYSCALL(__x64_sys_keyctl, SPEC_CH_IPC)
-WAIT_SYSCALL(__x64_sys_msgsnd, SPEC_CH_IPC)
-WAIT_SYSCALL(__x64_sys_msgctl, SPEC_CH_IPC)
-WAIT_SYSCALL(__x64_sys_semop, SPEC_CH_IPC)
-WAIT_SYSCALL(__x64_sys_semtimedop, SPEC_CH_IPC)
-WAIT_SYSCALL(__x64_sys_semctl, SPEC_CH_IPC)
 WAIT_SYSCALL(__x64_sys_mq_timedsend, SPEC_CH_IPC)
 WAIT_SYSCALL(__x64_sys_mq_notify, SPEC_CH_IPC)
 
@@ -409,11 +404,6 @@ static struct spec_hook *const hooks[] = {
 	&hook___x64_sys_adjtimex,
 	&hook___x64_sys_add_key,
 	&hook___x64_sys_keyctl,
-	&hook___x64_sys_msgsnd,
-	&hook___x64_sys_msgctl,
-	&hook___x64_sys_semop,
-	&hook___x64_sys_semtimedop,
-	&hook___x64_sys_semctl,
 	&hook___x64_sys_mq_timedsend,
 	&hook___x64_sys_mq_notify,
 };
