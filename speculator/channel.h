@@ -71,6 +71,7 @@ extern const struct spec_channel spec_flow_unix;
 extern const struct spec_channel spec_flow_inet;
 extern const struct spec_channel spec_flow_pty;
 extern const struct spec_channel spec_flow_sysv;
+extern const struct spec_channel spec_flow_mqueue;
 /* output/: held, or waited for */
 extern const struct spec_channel spec_output_tty;
 extern const struct spec_channel spec_output_net;

@@ -24,6 +24,7 @@ static const struct spec_channel *const channels[] = {
 	&spec_flow_inet,
 	&spec_flow_pty,
 	&spec_flow_sysv,
+	&spec_flow_mqueue,
 	&spec_output_tty,
 	&spec_output_net,
 	&spec_output_wait,

@@ -17,7 +17,9 @@
 #include "../source.h"
 #include "file.h"
 
-#define XFS_SUPER_MAGIC_LOCAL	0x58465342	/* fs/xfs keeps it private */
+/* Their file systems keep them private. */
+#define XFS_SUPER_MAGIC_LOCAL	0x58465342
+#define MQUEUE_MAGIC_LOCAL	0x19800202
 
 /**
  * spec_place - where a modification of a file system ends up
@@ -50,6 +52,7 @@ enum spec_place spec_place(const struct super_block *sb)
 	case OVERLAYFS_SUPER_MAGIC:
 	case PIPEFS_MAGIC:
 	case SOCKFS_MAGIC:
+	case MQUEUE_MAGIC_LOCAL:
 		return SPEC_PLACE_LOCAL;
 	}
 	return SPEC_PLACE_FOREIGN;

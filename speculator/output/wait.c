@@ -360,8 +360,6 @@ WAIT_SYSCALL(__x64_sys_clock_adjtime, SPEC_CH_SYSTEM)
 WAIT_SYSCALL(__x64_sys_adjtimex, SPEC_CH_SYSTEM)
 WAIT_SYSCALL(__x64_sys_add_key, SPEC_CH_IPC)
 WAIT_SYSCALL(__x64_sys_keyctl, SPEC_CH_IPC)
-WAIT_SYSCALL(__x64_sys_mq_timedsend, SPEC_CH_IPC)
-WAIT_SYSCALL(__x64_sys_mq_notify, SPEC_CH_IPC)
 
 static int install(char *why, size_t why_len)
 {
@@ -404,8 +402,6 @@ static struct spec_hook *const hooks[] = {
 	&hook___x64_sys_adjtimex,
 	&hook___x64_sys_add_key,
 	&hook___x64_sys_keyctl,
-	&hook___x64_sys_mq_timedsend,
-	&hook___x64_sys_mq_notify,
 };
 
 const struct spec_channel spec_output_wait = {
