@@ -25,6 +25,7 @@ static const struct spec_channel *const channels[] = {
 	&spec_flow_pty,
 	&spec_flow_sysv,
 	&spec_flow_mqueue,
+	&spec_flow_event,
 	&spec_output_tty,
 	&spec_output_net,
 	&spec_output_wait,

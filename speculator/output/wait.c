@@ -19,6 +19,7 @@
 #include <net/sock.h>
 #include <asm/ioctls.h>
 #include <linux/fcntl.h>
+#include "../flow/event.h"
 #include "../flow/file.h"
 #include "../object.h"
 #include "../source.h"
@@ -83,6 +84,8 @@ static noinline int write_gate(struct file *file)
 	case S_IFBLK:
 		return wait_for(SPEC_CH_DEVICE);
 	default:
+		if (spec_is_eventfd(file))	/* flow/event.c */
+			return 0;
 		return wait_for(SPEC_CH_OTHER);
 	}
 }
