@@ -73,6 +73,7 @@ extern const struct spec_channel spec_flow_pty;
 extern const struct spec_channel spec_flow_sysv;
 extern const struct spec_channel spec_flow_mqueue;
 extern const struct spec_channel spec_flow_event;
+extern const struct spec_channel spec_flow_poll;
 /* output/: held, or waited for */
 extern const struct spec_channel spec_output_tty;
 extern const struct spec_channel spec_output_net;

@@ -26,6 +26,7 @@ static const struct spec_channel *const channels[] = {
 	&spec_flow_sysv,
 	&spec_flow_mqueue,
 	&spec_flow_event,
+	&spec_flow_poll,
 	&spec_output_tty,
 	&spec_output_net,
 	&spec_output_wait,

@@ -109,15 +109,24 @@ void spec_inet_pass(const struct sock *sk, const struct sk_buff *skb, u8 pf)
 				       is_udp(proto) ? 0 : ports[0]);
 		spec_pass(sk, key, SPEC_CH_LOOPBACK);
 	}
+	/* Who polls a listener sees that somebody connects, but not who. */
+	if (proto == IPPROTO_TCP && ports)
+		spec_pass(sk, flow_key(FLOW_PORTS, proto, ports[1], 0),
+			  SPEC_CH_LOOPBACK);
 	/* Raw sockets get copies of everything, of TCP and UDP, too. */
 	spec_pass(sk, flow_key(FLOW_RAW, proto, 0, 0), SPEC_CH_LOOPBACK);
 }
 
-/*
- * The running process saw something in @sk.  inet_sport instead of inet_num: it
- * stays when the connection has gone and its last data is read.
+/**
+ * spec_inet_take - the running process saw something in a socket
+ * @sk: of AF_INET or AF_INET6
+ *
+ * inet_sport instead of inet_num: it stays when the connection has gone and its
+ * last data is read.  A listener has no peer: see spec_inet_pass().
+ *
+ * Context: any.
  */
-static void take_own(const struct sock *sk)
+void spec_inet_take(const struct sock *sk)
 {
 	const struct inet_sock *inet = inet_sk(sk);
 	u8 proto = sk->sk_protocol;
@@ -145,7 +154,7 @@ DEFINE_HOOK(inet_recvmsg, int,
 {
 	int ret = hook_orig_inet_recvmsg(sock, msg, size, flags);
 
-	take_own(sock->sk);
+	spec_inet_take(sock->sk);
 	return ret;
 }
 
@@ -155,7 +164,7 @@ DEFINE_HOOK(inet6_recvmsg, int,
 {
 	int ret = hook_orig_inet6_recvmsg(sock, msg, size, flags);
 
-	take_own(sock->sk);
+	spec_inet_take(sock->sk);
 	return ret;
 }
 
@@ -167,7 +176,7 @@ DEFINE_HOOK(sock_common_recvmsg, int,
 	int ret = hook_orig_sock_common_recvmsg(sock, msg, size, flags);
 
 	if (sock->sk->sk_family == AF_INET6)
-		take_own(sock->sk);
+		spec_inet_take(sock->sk);
 	return ret;
 }
 
@@ -179,7 +188,7 @@ DEFINE_HOOK(tcp_splice_read, ssize_t,
 {
 	ssize_t ret = hook_orig_tcp_splice_read(sock, ppos, pipe, len, flags);
 
-	take_own(sock->sk);
+	spec_inet_take(sock->sk);
 	spec_put(pipe, SPEC_CH_PIPE);
 	return ret;
 }
@@ -192,7 +201,7 @@ DEFINE_HOOK(tcp_getsockopt, int,
 {
 	int ret = hook_orig_tcp_getsockopt(sk, level, optname, optval, optlen);
 
-	take_own(sk);
+	spec_inet_take(sk);
 	return ret;
 }
 
@@ -203,7 +212,7 @@ DEFINE_HOOK(inet_csk_accept, struct sock *, COMPAT_ACCEPT_PROTO,
 	struct sock *newsk = hook_orig_inet_csk_accept COMPAT_ACCEPT_ARGS;
 
 	if (newsk)
-		take_own(newsk);
+		spec_inet_take(newsk);
 	return newsk;
 }
 
