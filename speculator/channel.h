@@ -66,6 +66,7 @@ extern const struct spec_channel spec_flow_process;
 extern const struct spec_channel spec_flow_memory;
 extern const struct spec_channel spec_flow_file;
 extern const struct spec_channel spec_flow_name;
+extern const struct spec_channel spec_flow_open;
 extern const struct spec_channel spec_flow_pipe;
 extern const struct spec_channel spec_flow_unix;
 extern const struct spec_channel spec_flow_inet;

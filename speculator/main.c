@@ -19,6 +19,7 @@ static const struct spec_channel *const channels[] = {
 	&spec_flow_memory,
 	&spec_flow_file,
 	&spec_flow_name,
+	&spec_flow_open,
 	&spec_flow_pipe,
 	&spec_flow_unix,
 	&spec_flow_inet,

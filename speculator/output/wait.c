@@ -21,6 +21,7 @@
 #include <linux/fcntl.h>
 #include "../flow/event.h"
 #include "../flow/file.h"
+#include "../flow/open.h"
 #include "../object.h"
 #include "../source.h"
 
@@ -93,6 +94,7 @@ static noinline int write_gate(struct file *file)
 DEFINE_HOOK_GATE(security_file_permission, (struct file *file, int mask),
 		 (file, mask))
 {
+	spec_open_moves(file, mask);
 	if (!(mask & MAY_WRITE) || !pending())
 		return 0;
 	return write_gate(file);
@@ -174,6 +176,8 @@ static noinline int ioctl_gate(struct file *file, unsigned int cmd)
 {
 	struct inode *inode = file_inode(file);
 
+	if (cmd == FIONBIO || cmd == FIOASYNC)
+		spec_put(file, SPEC_CH_FILE);	/* its flags */
 	if (is_harmless_ioctl(file, cmd) || is_pty_setting(file, cmd))
 		return 0;
 	/* Waiting for a line to drain is output/tty.c's, with its queue. */
