@@ -245,6 +245,53 @@ DEFINE_HOOK(fcntl_setlk, int,
 	return err;
 }
 
+/* It names the one who is in the way. */
+DEFINE_HOOK(fcntl_getlk, int,
+	    (struct file *file, unsigned int cmd, struct flock *lock),
+	    (file, cmd, lock))
+{
+	int err = hook_orig_fcntl_getlk(file, cmd, lock);
+
+	spec_take(lock_key(file_inode(file)), SPEC_CH_LOCK);
+	return err;
+}
+
+/*
+ * Leases: who opens the file waits for the holder, who is told by a signal, to
+ * let go.
+ */
+DEFINE_HOOK(fcntl_setlease, int,
+	    (unsigned int fd, struct file *file, long type), (fd, file, type))
+{
+	const void *key = lock_key(file_inode(file));
+	int err;
+
+	spec_put(key, SPEC_CH_LOCK);
+	err = hook_orig_fcntl_setlease(fd, file, type);
+	spec_take(key, SPEC_CH_LOCK);
+	return err;
+}
+
+DEFINE_HOOK(fcntl_getlease, int, (struct file *file), (file))
+{
+	int type = hook_orig_fcntl_getlease(file);
+
+	spec_take(lock_key(file_inode(file)), SPEC_CH_LOCK);
+	return type;
+}
+
+DEFINE_HOOK(__break_lease, int,
+	    (struct inode *inode, unsigned int mode, unsigned int type),
+	    (inode, mode, type))
+{
+	int err;
+
+	spec_put(lock_key(inode), SPEC_CH_LOCK);
+	err = hook_orig___break_lease(inode, mode, type);
+	spec_take(lock_key(inode), SPEC_CH_LOCK);
+	return err;
+}
+
 DEFINE_HOOK(locks_lock_inode_wait, int,
 	    (struct inode *inode, struct file_lock *lock), (inode, lock))
 {
@@ -283,6 +330,10 @@ static struct spec_hook *const hooks[] = {
 	&hook_vfs_getxattr,
 	&hook_vfs_listxattr,
 	&hook_fcntl_setlk,
+	&hook_fcntl_getlk,
+	&hook_fcntl_setlease,
+	&hook_fcntl_getlease,
+	&hook___break_lease,
 	&hook_locks_lock_inode_wait,
 	&hook_filp_close,
 };
