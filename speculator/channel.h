@@ -63,6 +63,8 @@ struct spec_channel {
 
 /* flow/: passed on inside the machine */
 extern const struct spec_channel spec_flow_process;
+extern const struct spec_channel spec_flow_task;
+extern const struct spec_channel spec_flow_proc;
 extern const struct spec_channel spec_flow_memory;
 extern const struct spec_channel spec_flow_file;
 extern const struct spec_channel spec_flow_name;

@@ -16,6 +16,8 @@ DEFINE_PER_CPU(long, hook_inflight);
 /* What is tracked on this kernel; Documentation/channels.rst is this table. */
 static const struct spec_channel *const channels[] = {
 	&spec_flow_process,
+	&spec_flow_task,
+	&spec_flow_proc,
 	&spec_flow_memory,
 	&spec_flow_file,
 	&spec_flow_name,

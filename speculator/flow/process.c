@@ -14,8 +14,8 @@
 #include <linux/tracepoint.h>
 #include "../object.h"
 #include "../source.h"
-#include "../trace.h"
 #include "memory.h"
+#include "task.h"
 
 static void pass_to_task(const void *from, struct task_struct *task,
 			 enum spec_channel_id ch)
@@ -39,6 +39,39 @@ static void probe_fork(void *data, struct task_struct *parent,
 		pass_to_task(self, child, SPEC_CH_PROCESS);
 }
 
+/* Did the kernel send it because a file has become ready (fasync)? */
+static bool is_sigio(int sig, const struct kernel_siginfo *info)
+{
+	return sig == SIGIO || sig == SIGURG ||
+	       (info > SEND_SIG_PRIV && info->si_code >= POLL_IN &&
+		info->si_code <= POLL_HUP);
+}
+
+/* @task saw something, nobody knows whose. */
+static void pass_all_to_task(struct task_struct *task)
+{
+	const void *mm = READ_ONCE(task->mm);
+	u32 left = READ_ONCE(spec_marks.live);
+	struct spec_dep dep = {};
+	u32 mask;
+
+	rcu_read_lock();
+	while (left) {
+		int i = __builtin_ctz(left);
+		struct speculator_source *source = spec_source_of_slot(i);
+
+		left &= left - 1;
+		if (!source)
+			continue;
+		dep.mask |= 1U << i;
+		dep.seq[i] = READ_ONCE(source->latest);
+	}
+	mask = spec_dep_pending(&dep, &spec_marks);
+	if (mm && mask)
+		spec_merge(mm, SPEC_CH_SIGNAL, &dep, mask);
+	rcu_read_unlock();
+}
+
 /*
  * In the sender, under the siglock of the target, which it needs in order to
  * see the signal.  SIGCHLD of an exiting or stopped child comes this way, too.
@@ -46,16 +79,24 @@ static void probe_fork(void *data, struct task_struct *parent,
 static void probe_signal(void *data, int sig, struct kernel_siginfo *info,
 			 struct task_struct *task, int group, int result)
 {
-	const void *self;
+	const void *self = in_task() ? spec_self() : NULL;
 
-	if (!in_task())		/* a timer or a device, not this process */
+	if (!self) {
+		/*
+		 * A timer or a device, not this process; but what was written
+		 * to a terminal or to loopback may be delivered by a softirq or
+		 * a kernel thread.
+		 */
+		if (is_sigio(sig, info) && !(task->flags & PF_KTHREAD))
+			pass_all_to_task(task);
 		return;
+	}
 	/* EPIPE: whoever closed the far end has told us, and is not known. */
-	if (sig == SIGPIPE && task == current)
+	if (sig == SIGPIPE && task == current) {
 		spec_take_all(SPEC_CH_SIGNAL);
-	self = spec_self();
-	if (self)
-		pass_to_task(self, task, SPEC_CH_SIGNAL);
+		self = spec_self();
+	}
+	pass_to_task(self, task, SPEC_CH_SIGNAL);
 }
 
 /* Is the caller alone in its address space, and will it be gone with him? */
@@ -64,26 +105,42 @@ static bool last_user(const struct mm_struct *mm)
 	return atomic_read(&mm->mm_users) == 1;
 }
 
+/*
+ * The new mm is put on before others can see what the task has become, and once
+ * more after, for what another thread has done until it was killed.
+ */
 DEFINE_HOOK(begin_new_exec, int, (struct linux_binprm *bprm), (bprm))
 {
-	const void *old = spec_self();
-	struct spec_dep dep;
-	bool last = false;
-	u32 mask = 0;
+	const void *old = spec_self(), *new = bprm->mm;
+	bool last;
 	int err;
 
-	if (old && spec_maybe(old)) {
-		mask = spec_read(old, &dep);
-		last = old == current->mm && last_user(old);
-	}
+	if (!old || old == current)
+		return hook_orig_begin_new_exec(bprm);
+	last = last_user(old);
+	spec_pass(old, new, SPEC_CH_PROCESS);
 	err = hook_orig_begin_new_exec(bprm);
-	if (mask && current->mm != old) {
-		spec_merge(current->mm, SPEC_CH_PROCESS, &dep, mask);
-		trace_put(old, current->mm, SPEC_CH_PROCESS, mask);
-		if (last)
+	if (current->mm == new) {
+		spec_pass(old, new, SPEC_CH_PROCESS);
+		if (last && spec_maybe(old))
 			spec_forget(old);
+	} else if (spec_maybe(new)) {
+		spec_forget(new);
 	}
 	return err;
+}
+
+static rwlock_t *tasks_lock;
+
+/* They see that their parent is another one from now on. */
+static void pass_to_children(const void *self)
+{
+	struct task_struct *child;
+
+	read_lock(tasks_lock);
+	list_for_each_entry(child, &current->children, sibling)
+		pass_to_task(self, child, SPEC_CH_EXIT);
+	read_unlock(tasks_lock);
 }
 
 DEFINE_HOOK_BEFORE_VOID(do_exit, (long code), (code))
@@ -99,12 +156,43 @@ DEFINE_HOOK_BEFORE_VOID(do_exit, (long code), (code))
 	pass_to_task(self, rcu_dereference(current->real_parent), SPEC_CH_EXIT);
 	pass_to_task(self, rcu_dereference(current->parent), SPEC_CH_EXIT);
 	rcu_read_unlock();
+	pass_to_children(self);
+	spec_task_exits(self);
 	/*
 	 * The next process may get the same mm: do not let it inherit, least of
 	 * all after a failure, when entries do not die by themselves.
 	 */
 	if (self == current->mm && last_user(self))
 		spec_forget(self);
+}
+
+/* The next task will have the same address; see the wait below. */
+DEFINE_HOOK_BEFORE_VOID(security_task_free, (struct task_struct *task), (task))
+{
+	if (spec_maybe(task))
+		spec_forget(task);
+}
+
+struct wait_opts;
+
+/*
+ * What wait() has to tell of one child or tracee: an exit, a stop, that it goes
+ * on.  There need not have been a signal (SA_NOCLDSTOP).
+ */
+DEFINE_HOOK(wait_consider_task, int,
+	    (struct wait_opts *wo, int ptrace, struct task_struct *task),
+	    (wo, ptrace, task))
+{
+	const void *mm = READ_ONCE(task->mm);
+	int ret = hook_orig_wait_consider_task(wo, ptrace, task);
+
+	/* The task may be gone by now: only its address is used. */
+	if (ret) {
+		if (mm && mm != current->mm)
+			spec_take(mm, SPEC_CH_PROCESS);
+		spec_take(task, SPEC_CH_EXIT);
+	}
+	return ret;
 }
 
 /*
@@ -170,6 +258,11 @@ static int install(char *why, size_t why_len)
 {
 	int i, err;
 
+	tasks_lock = (rwlock_t *)speculator_symbol("tasklist_lock");
+	if (!tasks_lock) {
+		snprintf(why, why_len, "tasklist_lock is not in this kernel");
+		return -ENOENT;
+	}
 	for_each_kernel_tracepoint(match, NULL);
 	for (i = 0; i < ARRAY_SIZE(probes); i++) {
 		err = probes[i].tp ?
@@ -193,6 +286,8 @@ static void remove(void)
 static struct spec_hook *const hooks[] = {
 	&hook_begin_new_exec,
 	&hook_do_exit,
+	&hook_security_task_free,
+	&hook_wait_consider_task,
 	&hook_security_ptrace_access_check,
 	&hook_arch_ptrace,
 };

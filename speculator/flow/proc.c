@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * /proc: what it tells of a process is taken from that process; see task.c.
+ *
+ * Which one that is, is in the name: /proc/PID/...  The rest of /proc is about
+ * the machine as a whole and takes nothing, but for some tables of what
+ * processes have made.
+ */
+
+#include <linux/fs.h>
+#include <linux/kernel.h>
+#include <linux/magic.h>
+#include <linux/pid.h>
+#include <linux/proc_fs.h>
+#include <linux/sched.h>
+#include <linux/seq_file.h>
+#include "../../compat/fs.h"
+#include "../object.h"
+#include "../source.h"
+#include "task.h"
+
+static bool is(const struct dentry *dentry, const char *name)
+{
+	return dentry && !strcmp(dentry->d_name.name, name);
+}
+
+/* Names of /proc never change, and a dentry stays with its parents. */
+static noinline void take_proc(const struct dentry *dentry)
+{
+	const struct dentry *top = NULL, *second = NULL;
+	struct task_struct *task;
+	int nr;
+
+	while (!IS_ROOT(dentry)) {
+		second = top;
+		top = dentry;
+		dentry = dentry->d_parent;
+	}
+	if (!top)
+		return;
+	if (kstrtoint(top->d_name.name, 10, &nr)) {
+		if (is(top, "locks") || is(top, "sysvipc") ||
+		    is(top, "keys") || is(top, "key-users"))
+			spec_take_all(SPEC_CH_PROCESS);
+		return;
+	}
+	if (is(second, "net")) {
+		spec_take_all(SPEC_CH_PROCESS);
+		return;
+	}
+	rcu_read_lock();
+	task = pid_task(find_pid_ns(nr, proc_pid_ns(top->d_sb)), PIDTYPE_PID);
+	if (task)
+		spec_task_take(task);
+	else
+		spec_task_take_exits();
+	rcu_read_unlock();
+}
+
+static __always_inline void take(const struct dentry *dentry)
+{
+	if (unlikely(atomic_read(&speculator_active)) &&
+	    dentry->d_sb->s_magic == PROC_SUPER_MAGIC)
+		take_proc(dentry);
+}
+
+DEFINE_HOOK(seq_read_iter, ssize_t,
+	    (struct kiocb *iocb, struct iov_iter *iter), (iocb, iter))
+{
+	ssize_t n = hook_orig_seq_read_iter(iocb, iter);
+
+	take(iocb->ki_filp->f_path.dentry);
+	return n;
+}
+
+/* Files of a process that are no seq_file and ask for no ptrace permission. */
+#define PROC_READ(name)							\
+DEFINE_HOOK(name, ssize_t,						\
+	    (struct file *file, char __user *buf, size_t size,		\
+	     loff_t *pos),						\
+	    (file, buf, size, pos))					\
+{									\
+	ssize_t n = hook_orig_##name(file, buf, size, pos);		\
+									\
+	take(file->f_path.dentry);					\
+	return n;							\
+}
+
+PROC_READ(proc_pid_cmdline_read)
+PROC_READ(oom_score_adj_read)
+PROC_READ(oom_adj_read)
+PROC_READ(proc_coredump_filter_read)
+PROC_READ(proc_loginuid_read)
+PROC_READ(proc_sessionid_read)
+
+/* Whose it is. */
+DEFINE_HOOK(pid_getattr, int,
+	    (struct compat_idmap *idmap, const struct path *path,
+	     struct kstat *stat, u32 request, unsigned int flags),
+	    (idmap, path, stat, request, flags))
+{
+	int err = hook_orig_pid_getattr(idmap, path, stat, request, flags);
+
+	take(path->dentry);
+	return err;
+}
+
+/* Who is not listed has gone. */
+DEFINE_HOOK(proc_pid_readdir, int, (struct file *file, struct dir_context *ctx),
+	    (file, ctx))
+{
+	int err = hook_orig_proc_pid_readdir(file, ctx);
+
+	spec_task_take_exits();
+	return err;
+}
+
+static struct spec_hook *const hooks[] = {
+	&hook_seq_read_iter,
+	&hook_proc_pid_cmdline_read,
+	&hook_oom_score_adj_read,
+	&hook_oom_adj_read,
+	&hook_proc_coredump_filter_read,
+	&hook_proc_loginuid_read,
+	&hook_proc_sessionid_read,
+	&hook_pid_getattr,
+	&hook_proc_pid_readdir,
+};
+
+const struct spec_channel spec_flow_proc = {
+	.name = "proc",
+	.rule = "passes on",
+	.hooks = hooks,
+	.nr_hooks = ARRAY_SIZE(hooks),
+};
