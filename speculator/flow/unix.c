@@ -29,6 +29,59 @@ static __always_inline void put_peer(struct socket *sock)
 		__spec_put(peer, SPEC_CH_UNIX);
 }
 
+/*
+ * Who connects, or sends to an address, learns whether somebody is there: that
+ * an abstract name is bound, that a socket listens, and that it no longer does.
+ * There is no object to ask when nobody is there, so all have one.  (A name in
+ * a file system is a file, too: flow/name.c.)
+ */
+static const char listeners;
+
+static void take_listeners(void)
+{
+	spec_take(&listeners, SPEC_CH_UNIX);
+}
+
+DEFINE_HOOK_BEFORE(unix_bind, int,
+		   (struct socket *sock, struct sockaddr *addr, int len),
+		   (sock, addr, len))
+{
+	spec_put(&listeners, SPEC_CH_UNIX);
+}
+
+DEFINE_HOOK_BEFORE(unix_listen, int, (struct socket *sock, int backlog),
+		   (sock, backlog))
+{
+	spec_put(&listeners, SPEC_CH_UNIX);
+}
+
+/* Others can find it by a name: not so the ends of a connection. */
+static bool has_name(const struct sock *sk)
+{
+	return READ_ONCE(unix_sk(sk)->addr) &&
+	       (sk->sk_type == SOCK_DGRAM || sk->sk_state != TCP_ESTABLISHED);
+}
+
+DEFINE_HOOK(unix_stream_connect, int,
+	    (struct socket *sock, struct sockaddr *addr, int len, int flags),
+	    (sock, addr, len, flags))
+{
+	int err = hook_orig_unix_stream_connect(sock, addr, len, flags);
+
+	take_listeners();
+	return err;
+}
+
+DEFINE_HOOK(unix_dgram_connect, int,
+	    (struct socket *sock, struct sockaddr *addr, int len, int flags),
+	    (sock, addr, len, flags))
+{
+	int err = hook_orig_unix_dgram_connect(sock, addr, len, flags);
+
+	take_listeners();
+	return err;
+}
+
 DEFINE_HOOK_BEFORE(unix_stream_sendmsg, int,
 		   (struct socket *sock, struct msghdr *msg, size_t len),
 		   (sock, msg, len))
@@ -47,12 +100,19 @@ DEFINE_HOOK_BEFORE(unix_stream_sendpage, ssize_t,
 }
 
 /* A connected datagram or seqpacket socket; an addressed one is found below. */
-DEFINE_HOOK_BEFORE(unix_dgram_sendmsg, int,
-		   (struct socket *sock, struct msghdr *msg, size_t len),
-		   (sock, msg, len))
+DEFINE_HOOK(unix_dgram_sendmsg, int,
+	    (struct socket *sock, struct msghdr *msg, size_t len),
+	    (sock, msg, len))
 {
-	take_own(sock);		/* EPIPE tells of the peer's close */
+	int n;
+
 	put_peer(sock);
+	n = hook_orig_unix_dgram_sendmsg(sock, msg, len);
+	if (msg->msg_name)
+		take_listeners();
+	else if (n < 0)
+		take_own(sock);	/* the peer has closed or connected elsewhere */
+	return n;
 }
 
 /* Under the receiver's lock, before the datagram is queued there. */
@@ -128,21 +188,34 @@ void spec_unix_closed(const struct file *file, const struct sock *sk)
 
 	if (peer)
 		spec_pass(file, peer, SPEC_CH_UNIX);
+	if (has_name(sk))
+		spec_pass(file, &listeners, SPEC_CH_UNIX);
 }
 
-/* The peer sees end of file, or EPIPE. */
+/* The peer sees end of file, or EPIPE; who wants to connect ECONNREFUSED. */
+static void put_end(struct socket *sock)
+{
+	put_peer(sock);
+	if (sock->sk && has_name(sock->sk))
+		spec_put(&listeners, SPEC_CH_UNIX);
+}
+
 DEFINE_HOOK_BEFORE(unix_shutdown, int, (struct socket *sock, int mode),
 		   (sock, mode))
 {
-	put_peer(sock);
+	put_end(sock);
 }
 
 DEFINE_HOOK_BEFORE(unix_release, int, (struct socket *sock), (sock))
 {
-	put_peer(sock);
+	put_end(sock);
 }
 
 static struct spec_hook *const hooks[] = {
+	&hook_unix_bind,
+	&hook_unix_listen,
+	&hook_unix_stream_connect,
+	&hook_unix_dgram_connect,
 	&hook_unix_stream_sendmsg,
 	&hook_unix_stream_sendpage,
 	&hook_unix_dgram_sendmsg,
