@@ -366,7 +366,11 @@ WAIT_SYSCALL(__x64_sys_setdomainname, SPEC_CH_SYSTEM)
 WAIT_SYSCALL(__x64_sys_clock_adjtime, SPEC_CH_SYSTEM)
 WAIT_SYSCALL(__x64_sys_adjtimex, SPEC_CH_SYSTEM)
 WAIT_SYSCALL(__x64_sys_add_key, SPEC_CH_IPC)
+WAIT_SYSCALL(__ia32_sys_add_key, SPEC_CH_IPC)
 WAIT_SYSCALL(__x64_sys_keyctl, SPEC_CH_IPC)
+WAIT_SYSCALL(__ia32_compat_sys_keyctl, SPEC_CH_IPC)
+WAIT_SYSCALL(__x64_sys_request_key, SPEC_CH_IPC)
+WAIT_SYSCALL(__ia32_sys_request_key, SPEC_CH_IPC)
 
 static int install(char *why, size_t why_len)
 {
@@ -408,7 +412,11 @@ static struct spec_hook *const hooks[] = {
 	&hook___x64_sys_clock_adjtime,
 	&hook___x64_sys_adjtimex,
 	&hook___x64_sys_add_key,
+	&hook___ia32_sys_add_key,
 	&hook___x64_sys_keyctl,
+	&hook___ia32_compat_sys_keyctl,
+	&hook___x64_sys_request_key,
+	&hook___ia32_sys_request_key,
 };
 
 const struct spec_channel spec_output_wait = {
