@@ -32,6 +32,7 @@
  * @a: acts
  * @b: observes; NULL: A's action leads to the output itself
  * @late_only: B does not wait for A by itself, so it always comes later
+ * @early_only: a B that comes later is told nothing
  * @to_b: A addresses B (pid_b), who is no bystander then
  */
 struct flow {
@@ -39,13 +40,14 @@ struct flow {
 	void (*make)(void);
 	void (*a)(void);
 	void (*b)(void);
-	bool late_only, to_b;
+	bool late_only, early_only, to_b;
 };
 
 /* The parent lets go of what make() has made, or nobody sees it closed. */
 static void close_objects(void);
 
 static pid_t pid_b; /* for an A that addresses B */
+static pid_t third; /* a process that make() has started */
 
 enum mode { EARLY, LATE, CLEAN };
 
@@ -77,6 +79,9 @@ static void drop_children(pid_t a, pid_t b)
 		kill(a, SIGKILL);
 	if (b > 0)
 		kill(b, SIGKILL);
+	if (third > 0)
+		kill(third, SIGKILL);
+	third = 0;
 	while (waitpid(-1, &status, 0) > 0)
 		;
 	heard("nobody", 0); /* what is left in the socket */
@@ -157,10 +162,11 @@ static unsigned int run_flows(const struct flow *flows, unsigned int n)
 			continue;
 		if (!flows[i].late_only)
 			run_flow(&flows[i], EARLY);
-		if (flows[i].b)
+		if (flows[i].b && !flows[i].early_only)
 			run_flow(&flows[i], LATE);
 		run_flow(&flows[i], CLEAN);
-		plan += 1 + !flows[i].late_only + !!flows[i].b;
+		plan += 1 + !flows[i].late_only +
+			(flows[i].b && !flows[i].early_only);
 		if (i % 8 == 0 && !flows[i].to_b) {
 			run_bystander(&flows[i]);
 			plan++;

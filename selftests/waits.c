@@ -258,6 +258,11 @@ static int do_semop(void)
 
 static int do_mq(void)
 {
+	mqd_t made = mq_open("/waits.new", O_CREAT | O_RDWR, 0600, NULL);
+
+	if (made < 0 || mq_unlink("/waits.new"))
+		return -1;
+	mq_close(made);
 	return mq_send(fd, "x", 1, 0);
 }
 
@@ -310,6 +315,60 @@ static int do_key(void)
 	return syscall(SYS_add_key, "user", "waits", "x", 1, -3);
 }
 
+static int do_request_key(void)
+{
+	/* There is none, and without a helper there will not be. */
+	syscall(SYS_request_key, "user", "waits.none", NULL, -3);
+	return 0;
+}
+
+static int do_keyctl(void)
+{
+	return syscall(SYS_keyctl, 0, -3, 1, 0, 0) < 0; /* the keyring's id */
+}
+
+/* As a 32-bit program makes them; memory with a 32-bit address. */
+static char *low;
+
+static void mk_low(void)
+{
+	fd = -1;
+	if (!low)
+		low = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	if (low == MAP_FAILED)
+		ksft_exit_fail_msg("mmap: %m\n");
+	strcpy(low, "user");
+	strcpy(low + 16, "waits32");
+}
+
+static long int80(int nr, long a, long b, long c, long d, long e)
+{
+	long ret;
+
+	asm volatile("int $0x80"
+		     : "=a"(ret)
+		     : "a"(nr), "b"(a), "c"(b), "d"(c), "S"(d), "D"(e)
+		     : "memory", "r8", "r9", "r10", "r11");
+	return (int)ret;
+}
+
+static int do_key32(void)
+{
+	return int80(286, (long)low, (long)low + 16, (long)low, 1, -3);
+}
+
+static int do_request_key32(void)
+{
+	int80(287, (long)low, (long)low + 16, 0, -3, 0);
+	return 0;
+}
+
+static int do_keyctl32(void)
+{
+	return int80(288, 0, -3, 1, 0, 0);
+}
+
 static int do_getpid(void)
 {
 	return syscall(SYS_getpid) < 0;
@@ -335,12 +394,15 @@ static const struct row {
 	{ "setsockopt SO_RCVBUF", mk_udp, do_sockopt, false },
 	{ "read /proc/sys", mk_proc, do_read_proc, false },
 	{ "write+fsync on tmpfs", mk_tmpfs, do_fsync, false },
+	{ "write eventfd", mk_event, do_event, false },
+	{ "msgsnd", mk_msg, do_msgsnd, false },
+	{ "semop", mk_sem, do_semop, false },
+	{ "mq_open+mq_send", mk_mq, do_mq, false },
 	{ "write /dev/kmsg", mk_kmsg, do_write, true },
 	{ "write a block device", mk_ram, do_write, true },
 	{ "write /proc/sys", mk_proc, do_write, true },
 	{ "write sysfs", mk_sysfs, do_write, true },
 	{ "mkdir in cgroup2", mk_none, do_mkdir_debugfs, true },
-	{ "write eventfd", mk_event, do_event, true },
 	{ "netlink send", mk_netlink, do_netlink, true },
 	{ "packet sendto", mk_packet, do_packet, true },
 	{ "AF_ALG send", mk_alg, do_send, true },
@@ -348,9 +410,6 @@ static const struct row {
 	{ "tcp connect to the outside", mk_sink, do_connect, true },
 	{ "unknown ioctl", mk_udp, do_ioctl_unknown, true },
 	{ "multicast join", mk_udp, do_multicast, true },
-	{ "msgsnd", mk_msg, do_msgsnd, true },
-	{ "semop", mk_sem, do_semop, true },
-	{ "mq_send", mk_mq, do_mq, true },
 	{ "sethostname", mk_none, do_hostname, true },
 	{ "mount", mk_none, do_mount, true },
 	{ "fsync on another disk", mk_ext4, do_fsync, true },
@@ -358,6 +417,11 @@ static const struct row {
 	{ "syncfs on another disk", mk_ext4, do_syncfs, true },
 	{ "bpf", mk_none, do_bpf, true },
 	{ "add_key", mk_none, do_key, true },
+	{ "request_key", mk_none, do_request_key, true },
+	{ "keyctl", mk_none, do_keyctl, true },
+	{ "32-bit add_key", mk_low, do_key32, true },
+	{ "32-bit request_key", mk_low, do_request_key32, true },
+	{ "32-bit keyctl", mk_low, do_keyctl32, true },
 };
 
 #define COMMIT_AFTER 500
