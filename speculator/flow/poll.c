@@ -7,12 +7,14 @@
  * told.  That of terminals is in output/tty.c.
  */
 
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/io_uring_types.h>
 #include <linux/net.h>
 #include <linux/poll.h>
 #include <net/sock.h>
 #include "../object.h"
+#include "../source.h"
 #include "inet.h"
 
 DEFINE_HOOK(pipe_poll, __poll_t,
@@ -149,6 +151,37 @@ DEFINE_HOOK_BEFORE(io_poll_check_events, int,
 		vfs_poll(req->file, &wait);
 }
 
+/*
+ * What an epoll set says is its own, unless processes share it: then who adds
+ * to it can tell anything to who waits on it, and nothing tells us of that one.
+ */
+static noinline int shared_set_gate(int epfd, bool nonblock)
+{
+	struct fd f = fdget(epfd);
+	bool shared;
+
+	if (!f.file)
+		return 0;
+	/* One for the table of descriptors, one for us if we have threads. */
+	shared = file_count(f.file) > (f.flags & FDPUT_FPUT ? 2 : 1);
+	fdput(f);
+	if (!shared)
+		return 0;
+	if (nonblock)
+		return -EAGAIN;	/* io_uring asks again where it may sleep */
+	return spec_wait_self(SPEC_CH_IPC, SPEC_WAIT_KILLABLE);
+}
+
+DEFINE_HOOK_GATE(do_epoll_ctl,
+		 (int epfd, int op, int fd, struct epoll_event *event,
+		  bool nonblock),
+		 (epfd, op, fd, event, nonblock))
+{
+	struct spec_dep dep;
+
+	return spec_self_pending(&dep) ? shared_set_gate(epfd, nonblock) : 0;
+}
+
 static struct spec_hook *const hooks[] = {
 	&hook_pipe_poll,
 	&hook_pipe_ioctl,
@@ -164,6 +197,7 @@ static struct spec_hook *const hooks[] = {
 	&hook_fanotify_ioctl,
 	&hook_mqueue_poll_file,
 	&hook_io_poll_check_events,
+	&hook_do_epoll_ctl,
 };
 
 const struct spec_channel spec_flow_poll = {
