@@ -7,8 +7,13 @@
  * and unloaded in a loop while other tasks keep calling the wrapped functions.
  */
 #include <errno.h>
+#include <mqueue.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/msg.h>
+#include <sys/sem.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -19,6 +24,8 @@
 #define FIFO "/tmp/unload.fifo"
 
 static int p[2], stream[2], dgram[2], tcp_listen, master, slave;
+static int msg, sem, event, notify;
+static mqd_t mq;
 static struct sockaddr_in tcp_addr = { .sin_family = AF_INET };
 
 static int one(int fd)
@@ -62,6 +69,54 @@ static int sleep_tty(void)
 	return one(master);
 }
 
+static struct {
+	long type;
+	char text[1];
+} message = { 1, "x" };
+
+static int sleep_msg(void)
+{
+	return msgrcv(msg, &message, 1, 0, 0) != 1;
+}
+
+static int sleep_sem(void)
+{
+	struct sembuf op = { 0, -1, 0 };
+
+	return semop(sem, &op, 1) != 0;
+}
+
+static int sleep_mq(void)
+{
+	char text[8];
+
+	return mq_receive(mq, text, sizeof(text), NULL) != 1;
+}
+
+static int sleep_event(void)
+{
+	eventfd_t n;
+
+	return eventfd_read(event, &n) != 0;
+}
+
+static int sleep_notify(void)
+{
+	char events[4096];
+
+	return read(notify, events, sizeof(events)) <= 0;
+}
+
+static void wake_ipc(void)
+{
+	struct sembuf op = { 0, 1, 0 };
+
+	if (msgsnd(msg, &message, 1, 0) || semop(sem, &op, 1) ||
+	    mq_send(mq, "x", 1, 0) || eventfd_write(event, 1) ||
+	    utimensat(AT_FDCWD, FIFO, NULL, 0))
+		ksft_print_msg("cannot wake: %m\n");
+}
+
 static void wake_accept(void)
 {
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -84,6 +139,9 @@ static const struct {
 	{ "pipe read", sleep_pipe },	 { "unix stream read", sleep_stream },
 	{ "unix dgram read", sleep_dgram }, { "tcp accept", sleep_accept },
 	{ "fifo open", sleep_fifo },	 { "pty read", sleep_tty },
+	{ "msgrcv", sleep_msg },	 { "semop", sleep_sem },
+	{ "mq_receive", sleep_mq },	 { "eventfd read", sleep_event },
+	{ "inotify read", sleep_notify },
 };
 
 #define NR (sizeof(sleepers) / sizeof(sleepers[0]))
@@ -105,6 +163,17 @@ static void make_objects(void)
 	    unlockpt(master))
 		ksft_exit_fail_msg("cannot make objects: %m\n");
 	slave = open(ptsname(master), O_RDWR | O_NOCTTY);
+
+	msg = msgget(IPC_PRIVATE, 0600);
+	sem = semget(IPC_PRIVATE, 1, 0600);
+	mq_unlink("/unload");
+	mq = mq_open("/unload", O_CREAT | O_RDWR, 0600,
+		     &(struct mq_attr){ .mq_maxmsg = 1, .mq_msgsize = 8 });
+	event = eventfd(0, 0);
+	notify = inotify_init();
+	if (msg < 0 || sem < 0 || mq < 0 || event < 0 ||
+	    inotify_add_watch(notify, FIFO, IN_ATTRIB) < 0)
+		ksft_exit_fail_msg("cannot make objects: %m\n");
 }
 
 static void sleepers_survive(void)
@@ -137,6 +206,7 @@ static void sleepers_survive(void)
 	wake_fd(stream[1]);
 	wake_fd(dgram[1]);
 	wake_accept();
+	wake_ipc();
 	wake_fd(open(FIFO, O_WRONLY));
 	wake_fd(slave);
 	for (unsigned int i = 0; i < NR; i++) {
