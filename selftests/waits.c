@@ -17,6 +17,7 @@
 #include <linux/vm_sockets.h>
 #include <mqueue.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/ipc.h>
@@ -315,6 +316,34 @@ static int do_key(void)
 	return syscall(SYS_add_key, "user", "waits", "x", 1, -3);
 }
 
+static void mk_epoll(void)
+{
+	opened(epoll_create1(0));
+}
+
+static int do_epoll(void)
+{
+	struct epoll_event e = { .events = EPOLLIN };
+
+	return epoll_ctl(fd, EPOLL_CTL_ADD, outside_tx, &e);
+}
+
+/* The parent keeps it. */
+static void mk_shared_epoll(void)
+{
+	static int shared = -1;
+
+	mk_epoll();
+	close(shared);
+	shared = dup(fd);
+}
+
+static int do_own_epoll(void)
+{
+	mk_epoll();
+	return do_epoll();
+}
+
 static int do_request_key(void)
 {
 	/* There is none, and without a helper there will not be. */
@@ -417,6 +446,8 @@ static const struct row {
 	{ "syncfs on another disk", mk_ext4, do_syncfs, true },
 	{ "bpf", mk_none, do_bpf, true },
 	{ "add_key", mk_none, do_key, true },
+	{ "epoll_ctl", mk_none, do_own_epoll, false },
+	{ "epoll_ctl of a shared set", mk_shared_epoll, do_epoll, true },
 	{ "request_key", mk_none, do_request_key, true },
 	{ "keyctl", mk_none, do_keyctl, true },
 	{ "32-bit add_key", mk_low, do_key32, true },
