@@ -506,6 +506,7 @@ static void wait_signal(void)
 static void on_notify(union sigval v)
 {
 	got_signal = 1;
+	sleep_ms(5000); /* the exit of a thread also goes to the parent */
 }
 
 static void mq_notify_b(void)
