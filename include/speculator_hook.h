@@ -179,31 +179,34 @@ extern atomic_t speculator_active;
 	static __always_inline void hook_before_##fn proto
 
 /*
- * A wrapper that may refuse, in the same condition: the body returns 0 to go on, or the value the
- * caller gets instead (only for functions that return int).
+ * A wrapper that may refuse, in the same condition: the body returns 0 to go
+ * on, or the value the caller gets instead.
  */
 #define DEFINE_HOOK_GATE(fn, proto, args)				\
-	__DEFINE_HOOK_GATE(fn, proto, args, __HOOK_IF_ACTIVE)
+	__DEFINE_HOOK_GATE(fn, int, proto, args, __HOOK_IF_ACTIVE)
+
+#define DEFINE_HOOK_GATE_LONG(fn, proto, args)				\
+	__DEFINE_HOOK_GATE(fn, long, proto, args, __HOOK_IF_ACTIVE)
 
 #define DEFINE_HOOK_GATE_ALWAYS(fn, proto, args)			\
-	__DEFINE_HOOK_GATE(fn, proto, args, __HOOK_ALWAYS)
+	__DEFINE_HOOK_GATE(fn, int, proto, args, __HOOK_ALWAYS)
 
-#define __DEFINE_HOOK_GATE(fn, proto, args, test)			\
-	__HOOK_DECLARE(fn, int, proto, test);				\
-	static __always_inline int hook_gate_##fn proto;		\
-	static __always_inline int hook_body_##fn proto			\
+#define __DEFINE_HOOK_GATE(fn, ret, proto, args, test)			\
+	__HOOK_DECLARE(fn, ret, proto, test);				\
+	static __always_inline ret hook_gate_##fn proto;		\
+	static __always_inline ret hook_body_##fn proto			\
 	{								\
 		return hook_orig_##fn args;				\
 	}								\
-	__used notrace int hook_entry_##fn proto				\
+	__used notrace ret hook_entry_##fn proto				\
 	{								\
-		int __r;						\
+		ret __r;						\
 		this_cpu_inc(hook_inflight);				\
 		__r = hook_gate_##fn args;				\
 		this_cpu_dec(hook_inflight);				\
 		return __r ? __r : hook_body_##fn args;			\
 	}								\
-	static __always_inline int hook_gate_##fn proto
+	static __always_inline ret hook_gate_##fn proto
 
 unsigned long speculator_symbol(const char *name);
 int speculator_hooks_install(struct spec_hook *const *hooks, int n,

@@ -81,5 +81,6 @@ extern const struct spec_channel spec_flow_poll;
 extern const struct spec_channel spec_output_tty;
 extern const struct spec_channel spec_output_net;
 extern const struct spec_channel spec_output_wait;
+extern const struct spec_channel spec_output_syscall;
 
 #endif /* _SPEC_CHANNEL_H */

@@ -33,6 +33,7 @@ static const struct spec_channel *const channels[] = {
 	&spec_output_tty,
 	&spec_output_net,
 	&spec_output_wait,
+	&spec_output_syscall,
 };
 
 /* All hooks in one table, so that removing them needs one grace period. */

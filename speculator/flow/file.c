@@ -14,6 +14,7 @@
 #include <linux/uio.h>
 #include "../../compat/fs.h"
 #include "../object.h"
+#include "../output/wait.h"
 #include "../source.h"
 #include "file.h"
 
@@ -222,6 +223,19 @@ DEFINE_HOOK(vfs_listxattr, ssize_t,
 	return n;
 }
 
+/* Which pages of a file somebody has touched: it names no file. */
+#define MINCORE(name)							\
+DEFINE_HOOK(name, long, (const struct pt_regs *regs), (regs))		\
+{									\
+	long ret = hook_orig_##name(regs);				\
+									\
+	spec_take_all(SPEC_CH_FILE);					\
+	return ret;							\
+}
+
+MINCORE(__x64_sys_mincore)
+MINCORE(__ia32_sys_mincore)
+
 /*
  * Locks: letting go of one tells the next holder something.  The key is beside
  * the inode's own, so that locking does not look like writing.
@@ -318,6 +332,7 @@ DEFINE_HOOK_BEFORE(filp_close, int, (struct file *file, fl_owner_t id),
 	spec_put(lock_key(file_inode(file)), SPEC_CH_LOCK);
 	if (S_ISFIFO(mode) || S_ISSOCK(mode))
 		spec_put(file, SPEC_CH_FILE);
+	spec_close_gate(file);
 }
 
 static struct spec_hook *const hooks[] = {
@@ -329,6 +344,8 @@ static struct spec_hook *const hooks[] = {
 	&hook_security_inode_permission,
 	&hook_vfs_getxattr,
 	&hook_vfs_listxattr,
+	&hook___x64_sys_mincore,
+	&hook___ia32_sys_mincore,
 	&hook_fcntl_setlk,
 	&hook_fcntl_getlk,
 	&hook_fcntl_setlease,

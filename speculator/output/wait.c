@@ -7,11 +7,13 @@
  */
 
 #include <linux/file.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/kdev_t.h>
 #include <linux/kernel_read_file.h>
 #include <linux/magic.h>
 #include <linux/major.h>
+#include <linux/mman.h>
 #include <linux/mount.h>
 #include <linux/net.h>
 #include <linux/sockios.h>
@@ -24,6 +26,7 @@
 #include "../flow/open.h"
 #include "../object.h"
 #include "../source.h"
+#include "wait.h"
 
 static __always_inline bool pending(void)
 {
@@ -100,6 +103,48 @@ DEFINE_HOOK_GATE(security_file_permission, (struct file *file, int mask),
 	return write_gate(file);
 }
 
+/*
+ * To open or to close some device does something: it rewinds, starts a clock,
+ * raises a line.  The drivers are many, so only those known to be harmless are
+ * let through, and terminals, which have their own rules.
+ */
+static bool opens_quietly(const struct inode *inode)
+{
+	if (S_ISBLK(inode->i_mode))
+		return false;
+	if (!S_ISCHR(inode->i_mode) || is_harmless_device(inode->i_rdev))
+		return true;
+	switch (MAJOR(inode->i_rdev)) {
+	case TTY_MAJOR:
+	case TTYAUX_MAJOR:
+	case UNIX98_PTY_SLAVE_MAJOR ... UNIX98_PTY_SLAVE_MAJOR + 7:
+		return true;
+	}
+	return false;
+}
+
+DEFINE_HOOK_GATE(security_file_open, (struct file *file), (file))
+{
+	if (!pending() || opens_quietly(file_inode(file)))
+		return 0;
+	return wait_for(SPEC_CH_DEVICE);
+}
+
+/**
+ * spec_close_gate - the running process closes a file
+ * @file: which
+ *
+ * Waits if it is a device.
+ *
+ * Context: process, may sleep.
+ */
+void spec_close_gate(struct file *file)
+{
+	if (!opens_quietly(file_inode(file)) && !is_tty(file) &&
+	    !(file->f_mode & FMODE_PATH))
+		spec_wait_self(SPEC_CH_DEVICE, SPEC_WAIT_ALWAYS);
+}
+
 /* What only asks, or only concerns the process itself. */
 static bool is_harmless_ioctl(struct file *file, unsigned int cmd)
 {
@@ -172,6 +217,32 @@ static bool is_pty_setting(struct file *file, unsigned int cmd)
 	return false;
 }
 
+/* Of any file system: a question, or a modification like others. */
+static bool is_file_ioctl(const struct inode *inode, unsigned int cmd)
+{
+	if (!S_ISREG(inode->i_mode) && !S_ISDIR(inode->i_mode))
+		return false;
+	switch (cmd) {
+	case FIGETBSZ:
+	case FIBMAP:
+	case FICLONE:
+	case FICLONERANGE:
+	case FIDEDUPERANGE:
+	case FS_IOC_FIEMAP:
+	case FS_IOC_GETFLAGS:
+	case FS_IOC_SETFLAGS:
+	case FS_IOC32_GETFLAGS:
+	case FS_IOC32_SETFLAGS:
+	case FS_IOC_GETVERSION:
+	case FS_IOC32_GETVERSION:
+	case FS_IOC_FSGETXATTR:
+	case FS_IOC_FSSETXATTR:
+	case FS_IOC_GETFSLABEL:
+		return true;
+	}
+	return false;
+}
+
 static noinline int ioctl_gate(struct file *file, unsigned int cmd)
 {
 	struct inode *inode = file_inode(file);
@@ -181,9 +252,11 @@ static noinline int ioctl_gate(struct file *file, unsigned int cmd)
 	if (is_harmless_ioctl(file, cmd) || is_pty_setting(file, cmd))
 		return 0;
 	/* Waiting for a line to drain is output/tty.c's, with its queue. */
-	if ((S_ISREG(inode->i_mode) || S_ISDIR(inode->i_mode)) &&
-	    spec_place(inode->i_sb) != SPEC_PLACE_FOREIGN)
+	if (is_file_ioctl(inode, cmd)) {
+		if (spec_place(inode->i_sb) == SPEC_PLACE_LOCAL)
+			spec_put_inode(inode);
 		return spec_modify(inode->i_sb, SPEC_CH_IOCTL);
+	}
 	return wait_for(SPEC_CH_IOCTL);
 }
 
@@ -216,8 +289,16 @@ DEFINE_HOOK_GATE(mnt_want_write_file, (struct file *file), (file))
 				       SPEC_CH_FOREIGN) : 0;
 }
 
-/* A commit on another disk is external output; memory is not a disk. */
-static int fsync_gate(struct super_block *sb)
+/**
+ * spec_fsync_gate - the running process asks for a commit on a file system
+ * @sb: which
+ *
+ * On another disk it is external output; memory is not a disk.
+ *
+ * Context: process, may sleep.
+ * Return: 0 to go on, or the error of spec_wait().
+ */
+int spec_fsync_gate(struct super_block *sb)
 {
 	if (!pending())
 		return 0;
@@ -233,47 +314,46 @@ DEFINE_HOOK_GATE(vfs_fsync_range,
 		 (struct file *file, loff_t start, loff_t end, int datasync),
 		 (file, start, end, datasync))
 {
-	return fsync_gate(file_inode(file)->i_sb);
+	return spec_fsync_gate(file_inode(file)->i_sb);
 }
 
 /* Some kernels inline the above here, and into fdatasync(). */
 DEFINE_HOOK_GATE(vfs_fsync, (struct file *file, int datasync), (file, datasync))
 {
-	return fsync_gate(file_inode(file)->i_sb);
+	return spec_fsync_gate(file_inode(file)->i_sb);
 }
 
-/* The gate of a system call whose first argument is a descriptor. */
-static int gate_of_fd(unsigned int fd, int (*gate)(struct super_block *sb))
+/**
+ * spec_truncate_gate - the running process is about to cut a file
+ * @sb: its file system
+ *
+ * Context: process, may sleep.
+ * Return: 0 to go on, or the error of spec_wait().
+ */
+int spec_truncate_gate(struct super_block *sb)
 {
-	struct fd f;
+	return spec_modify(sb, SPEC_CH_FOREIGN);
+}
+
+/**
+ * spec_fd_gate - the gate of a system call that has a descriptor
+ * @fd: the descriptor
+ * @gate: what to ask
+ *
+ * Context: process, may sleep.
+ * Return: what @gate has said, or 0 if there is no such file.
+ */
+int spec_fd_gate(unsigned int fd, int (*gate)(struct super_block *sb))
+{
+	struct fd f = fdget(fd);
 	int err = 0;
 
-	if (!pending())
-		return 0;
-	f = fdget(fd);
 	if (f.file) {
 		err = gate(file_inode(f.file)->i_sb);
 		fdput(f);
 	}
 	return err;
 }
-
-static int truncate_gate(struct super_block *sb)
-{
-	return spec_modify(sb, SPEC_CH_FOREIGN);
-}
-
-#define FD_SYSCALL(name, gate)						\
-DEFINE_HOOK(name, long, (const struct pt_regs *regs), (regs))		\
-{									\
-	int err = gate_of_fd(regs->di, gate);				\
-									\
-	return err ? err : hook_orig_##name(regs);			\
-}
-
-FD_SYSCALL(__x64_sys_fdatasync, fsync_gate)
-FD_SYSCALL(__x64_sys_syncfs, fsync_gate)
-FD_SYSCALL(__x64_sys_ftruncate, truncate_gate)
 
 /* A mapping through which a device can be written, unseen by us later. */
 DEFINE_HOOK_GATE(security_mmap_file,
@@ -347,30 +427,31 @@ DEFINE_HOOK_GATE(security_kernel_load_data,
 	return pending() ? wait_for(SPEC_CH_SYSTEM) : 0;
 }
 
-/* System calls that no security hook sees, or sees only under a spinlock. */
-#define WAIT_SYSCALL(name, ch)						\
-DEFINE_HOOK(name, long, (const struct pt_regs *regs), (regs))		\
-{									\
-	int err = pending() ? wait_for(ch) : 0;				\
-									\
-	return err ? err : hook_orig_##name(regs);			\
+/* Everybody sees a page go away. */
+DEFINE_HOOK_GATE(do_madvise,
+		 (struct mm_struct *mm, unsigned long start, size_t len,
+		  int behavior),
+		 (mm, start, len, behavior))
+{
+	if (behavior != MADV_HWPOISON && behavior != MADV_SOFT_OFFLINE)
+		return 0;
+	return pending() ? wait_for(SPEC_CH_SYSTEM) : 0;
 }
 
-WAIT_SYSCALL(__x64_sys_reboot, SPEC_CH_SYSTEM)
-WAIT_SYSCALL(__x64_sys_kexec_load, SPEC_CH_SYSTEM)
-WAIT_SYSCALL(__x64_sys_delete_module, SPEC_CH_SYSTEM)
-WAIT_SYSCALL(__x64_sys_swapon, SPEC_CH_SYSTEM)
-WAIT_SYSCALL(__x64_sys_swapoff, SPEC_CH_SYSTEM)
-WAIT_SYSCALL(__x64_sys_sethostname, SPEC_CH_SYSTEM)
-WAIT_SYSCALL(__x64_sys_setdomainname, SPEC_CH_SYSTEM)
-WAIT_SYSCALL(__x64_sys_clock_adjtime, SPEC_CH_SYSTEM)
-WAIT_SYSCALL(__x64_sys_adjtimex, SPEC_CH_SYSTEM)
-WAIT_SYSCALL(__x64_sys_add_key, SPEC_CH_IPC)
-WAIT_SYSCALL(__ia32_sys_add_key, SPEC_CH_IPC)
-WAIT_SYSCALL(__x64_sys_keyctl, SPEC_CH_IPC)
-WAIT_SYSCALL(__ia32_compat_sys_keyctl, SPEC_CH_IPC)
-WAIT_SYSCALL(__x64_sys_request_key, SPEC_CH_IPC)
-WAIT_SYSCALL(__ia32_sys_request_key, SPEC_CH_IPC)
+/* Commands to a device and messages to another ring, without a system call. */
+struct io_kiocb;
+
+DEFINE_HOOK_GATE(io_uring_cmd, (struct io_kiocb *req, unsigned int issue_flags),
+		 (req, issue_flags))
+{
+	return pending() ? wait_for(SPEC_CH_IOCTL) : 0;
+}
+
+DEFINE_HOOK_GATE(io_msg_ring, (struct io_kiocb *req, unsigned int issue_flags),
+		 (req, issue_flags))
+{
+	return pending() ? wait_for(SPEC_CH_IPC) : 0;
+}
 
 static int install(char *why, size_t why_len)
 {
@@ -385,15 +466,13 @@ static int install(char *why, size_t why_len)
 
 static struct spec_hook *const hooks[] = {
 	&hook_security_file_permission,
+	&hook_security_file_open,
 	&hook_security_file_ioctl,
 	&hook_security_file_ioctl_compat,
 	&hook_mnt_want_write,
 	&hook_mnt_want_write_file,
 	&hook_vfs_fsync_range,
 	&hook_vfs_fsync,
-	&hook___x64_sys_fdatasync,
-	&hook___x64_sys_syncfs,
-	&hook___x64_sys_ftruncate,
 	&hook_security_mmap_file,
 	&hook_security_sb_mount,
 	&hook_security_sb_umount,
@@ -401,22 +480,10 @@ static struct spec_hook *const hooks[] = {
 	&hook_security_settime64,
 	&hook_security_bpf,
 	&hook_security_kernel_load_data,
-	&hook___x64_sys_reboot,
-	&hook___x64_sys_kexec_load,
 	&hook_security_kernel_read_file,
-	&hook___x64_sys_delete_module,
-	&hook___x64_sys_swapon,
-	&hook___x64_sys_swapoff,
-	&hook___x64_sys_sethostname,
-	&hook___x64_sys_setdomainname,
-	&hook___x64_sys_clock_adjtime,
-	&hook___x64_sys_adjtimex,
-	&hook___x64_sys_add_key,
-	&hook___ia32_sys_add_key,
-	&hook___x64_sys_keyctl,
-	&hook___ia32_compat_sys_keyctl,
-	&hook___x64_sys_request_key,
-	&hook___ia32_sys_request_key,
+	&hook_do_madvise,
+	&hook_io_uring_cmd,
+	&hook_io_msg_ring,
 };
 
 const struct spec_channel spec_output_wait = {
