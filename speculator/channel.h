@@ -77,6 +77,7 @@ extern const struct spec_channel spec_flow_sysv;
 extern const struct spec_channel spec_flow_mqueue;
 extern const struct spec_channel spec_flow_event;
 extern const struct spec_channel spec_flow_poll;
+extern const struct spec_channel spec_flow_anon;
 /* output/: held, or waited for */
 extern const struct spec_channel spec_output_tty;
 extern const struct spec_channel spec_output_net;

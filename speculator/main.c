@@ -30,6 +30,7 @@ static const struct spec_channel *const channels[] = {
 	&spec_flow_mqueue,
 	&spec_flow_event,
 	&spec_flow_poll,
+	&spec_flow_anon,
 	&spec_output_tty,
 	&spec_output_net,
 	&spec_output_wait,
