@@ -170,10 +170,27 @@ DEFINE_HOOK(name, long, (const struct pt_regs *regs), (regs))		\
 }
 
 EACCES_SYSCALL(__x64_sys_access)
+EACCES_SYSCALL(__ia32_sys_access)
 EACCES_SYSCALL(__x64_sys_faccessat)
+EACCES_SYSCALL(__ia32_sys_faccessat)
 EACCES_SYSCALL(__x64_sys_faccessat2)
+EACCES_SYSCALL(__ia32_sys_faccessat2)
 EACCES_SYSCALL(__x64_sys_chdir)
+EACCES_SYSCALL(__ia32_sys_chdir)
 EACCES_SYSCALL(__x64_sys_fchdir)
+EACCES_SYSCALL(__ia32_sys_fchdir)
+
+/* By handle: whether the file is still there. */
+DEFINE_HOOK(do_handle_open, long,
+	    (int mountdirfd, struct file_handle __user *handle, int flags),
+	    (mountdirfd, handle, flags))
+{
+	long ret = hook_orig_do_handle_open(mountdirfd, handle, flags);
+
+	if (unlikely(ret < 0 && atomic_read(&speculator_active)))
+		spec_take_all(SPEC_CH_NAME);
+	return ret;
+}
 
 /*
  * The writing side on local file systems that are no source's, where no handle
@@ -297,10 +314,16 @@ static struct spec_hook *const hooks[] = {
 	&hook_do_linkat,
 	&hook_do_renameat2,
 	&hook___x64_sys_access,
+	&hook___ia32_sys_access,
 	&hook___x64_sys_faccessat,
+	&hook___ia32_sys_faccessat,
 	&hook___x64_sys_faccessat2,
+	&hook___ia32_sys_faccessat2,
 	&hook___x64_sys_chdir,
+	&hook___ia32_sys_chdir,
 	&hook___x64_sys_fchdir,
+	&hook___ia32_sys_fchdir,
+	&hook_do_handle_open,
 	&hook_security_inode_create,
 	&hook_security_inode_link,
 	&hook_security_inode_unlink,

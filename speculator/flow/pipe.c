@@ -164,10 +164,9 @@ DEFINE_HOOK(do_splice_to, long,
 	return n;
 }
 
-static __always_inline const void *vmsplice_pipe(const struct pt_regs *regs,
-						 bool *write)
+static __always_inline const void *vmsplice_pipe(int fd, bool *write)
 {
-	struct fd f = fdget(regs->di);
+	struct fd f = fdget(fd);
 	const void *pipe = NULL;
 
 	if (f.file) {
@@ -178,19 +177,23 @@ static __always_inline const void *vmsplice_pipe(const struct pt_regs *regs,
 	return pipe;
 }
 
-DEFINE_HOOK(__x64_sys_vmsplice, long, (const struct pt_regs *regs), (regs))
-{
-	bool write = false;
-	const void *pipe = vmsplice_pipe(regs, &write);
-	long n;
-
-	if (pipe && write)
-		spec_put(pipe, SPEC_CH_PIPE);
-	n = hook_orig___x64_sys_vmsplice(regs);
-	if (pipe)
-		spec_take(pipe, SPEC_CH_PIPE);
-	return n;
+#define VMSPLICE(name, fd)						\
+DEFINE_HOOK(name, long, (const struct pt_regs *regs), (regs))		\
+{									\
+	bool write = false;						\
+	const void *pipe = vmsplice_pipe(fd, &write);			\
+	long n;								\
+									\
+	if (pipe && write)						\
+		spec_put(pipe, SPEC_CH_PIPE);				\
+	n = hook_orig_##name(regs);					\
+	if (pipe)							\
+		spec_take(pipe, SPEC_CH_PIPE);				\
+	return n;							\
 }
+
+VMSPLICE(__x64_sys_vmsplice, regs->di)
+VMSPLICE(__ia32_sys_vmsplice, regs->bx)
 
 static struct spec_hook *const hooks[] = {
 	&hook_pipe_write,
@@ -201,6 +204,7 @@ static struct spec_hook *const hooks[] = {
 	&hook_do_tee,
 	&hook_do_splice_to,
 	&hook___x64_sys_vmsplice,
+	&hook___ia32_sys_vmsplice,
 };
 
 const struct spec_channel spec_flow_pipe = {

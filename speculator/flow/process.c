@@ -8,6 +8,7 @@
  */
 
 #include <linux/binfmts.h>
+#include <linux/compat.h>
 #include <linux/preempt.h>
 #include <linux/ptrace.h>
 #include <linux/sched/signal.h>
@@ -213,11 +214,7 @@ DEFINE_HOOK_BEFORE(security_ptrace_access_check, int,
 		spec_pass(self, mm, SPEC_CH_PTRACE);
 }
 
-/* Each request of a tracer; the tracee is stopped. */
-DEFINE_HOOK_BEFORE(arch_ptrace, long,
-		   (struct task_struct *child, long request,
-		    unsigned long addr, unsigned long data),
-		   (child, request, addr, data))
+static void trace(struct task_struct *child)
 {
 	const void *self = spec_self();
 	const void *mm = READ_ONCE(child->mm);
@@ -226,6 +223,23 @@ DEFINE_HOOK_BEFORE(arch_ptrace, long,
 		return;
 	spec_take(mm, SPEC_CH_PTRACE);
 	spec_pass(self, mm, SPEC_CH_PTRACE);
+}
+
+/* Each request of a tracer; the tracee is stopped. */
+DEFINE_HOOK_BEFORE(arch_ptrace, long,
+		   (struct task_struct *child, long request,
+		    unsigned long addr, unsigned long data),
+		   (child, request, addr, data))
+{
+	trace(child);
+}
+
+DEFINE_HOOK_BEFORE(compat_arch_ptrace, long,
+		   (struct task_struct *child, compat_long_t request,
+		    compat_ulong_t addr, compat_ulong_t data),
+		   (child, request, addr, data))
+{
+	trace(child);
 }
 
 /* The tracepoints of the core kernel are not exported, but can be found. */
@@ -290,6 +304,7 @@ static struct spec_hook *const hooks[] = {
 	&hook_wait_consider_task,
 	&hook_security_ptrace_access_check,
 	&hook_arch_ptrace,
+	&hook_compat_arch_ptrace,
 };
 
 const struct spec_channel spec_flow_process = {
