@@ -213,6 +213,54 @@ DEFINE_HOOK_GATE(security_socket_sendmsg,
 	return send_gate(sock->sk, msg->msg_flags, &dep, mask);
 }
 
+/*
+ * MSG_ZEROCOPY: what the process stores in its buffer before the packet leaves,
+ * or before it is sent once more, goes out with it.  That may be long after the
+ * call, by a process that has become dependent since.  So the socket gets a
+ * copy; the process is told of the completion as ever.
+ */
+DEFINE_HOOK(__zerocopy_sg_from_iter, int,
+	    (struct msghdr *msg, struct sock *sk, struct sk_buff *skb,
+	     struct iov_iter *from, size_t length),
+	    (msg, sk, skb, from, length))
+{
+	int frag = skb_shinfo(skb)->nr_frags;
+
+	if (!sk || !spec_self() || spec_net_exempt(sk))
+		return hook_orig___zerocopy_sg_from_iter(msg, sk, skb, from,
+							 length);
+	while (length && iov_iter_count(from)) {
+		struct page *page;
+		size_t n;
+
+		if (frag == MAX_SKB_FRAGS)
+			return -EMSGSIZE;
+		page = alloc_page(sk->sk_allocation);
+		if (!page)
+			return -ENOMEM;
+		n = copy_page_from_iter(page, 0, min_t(size_t, length,
+						       PAGE_SIZE), from);
+		if (!n) {
+			put_page(page);
+			return -EFAULT;
+		}
+		skb_fill_page_desc(skb, frag++, page, 0, n);
+		length -= n;
+		/* As the original, which counts whole pages. */
+		skb->data_len += n;
+		skb->len += n;
+		skb->truesize += PAGE_SIZE;
+		if (sk->sk_type == SOCK_STREAM) {
+			sk_wmem_queued_add(sk, PAGE_SIZE);
+			if (!skb_zcopy_pure(skb))
+				sk_mem_charge(sk, PAGE_SIZE);
+		} else {
+			refcount_add(PAGE_SIZE, &sk->sk_wmem_alloc);
+		}
+	}
+	return 0;
+}
+
 #if COMPAT_SENDPAGE
 /* The running process also saw the page as it is now. */
 static void take_page(struct page *page)
@@ -227,9 +275,9 @@ static void take_page(struct page *page)
 }
 
 /*
- * splice() and sendfile() send the page itself.  While it is held somebody may
- * write to it, and what goes out in the end would be newer than what we waited
- * for.  So a process with dependencies sends a copy.
+ * splice() and sendfile() send the page itself.  While it is held, or waits for
+ * the window or a retransmission, somebody may write to it, and what goes out in
+ * the end would be newer than what we know of.  So it is a copy that is sent.
  */
 DEFINE_HOOK(kernel_sendpage, int,
 	    (struct socket *sock, struct page *page, int offset, size_t size,
@@ -242,8 +290,7 @@ DEFINE_HOOK(kernel_sendpage, int,
 	int ret;
 
 	take_page(page);
-	if (likely(!spec_self_pending(&dep)) || spec_net_exempt(sock->sk) ||
-	    kind_of(sock->sk) == KIND_PASS)
+	if (!spec_self() || spec_net_exempt(sock->sk))
 		return hook_orig_kernel_sendpage(sock, page, offset, size, flags);
 
 	copy = offset + size <= PAGE_SIZE ? alloc_page(GFP_KERNEL) : NULL;
@@ -658,6 +705,7 @@ static void show(struct seq_file *m)
 
 static struct spec_hook *const hooks[] = {
 	&hook_security_socket_sendmsg,
+	&hook___zerocopy_sg_from_iter,
 #if COMPAT_SENDPAGE
 	&hook_kernel_sendpage,
 #endif
