@@ -718,6 +718,7 @@ static struct spec_hook *const hooks[] = {
 	&spec_hook_tcp_write_xmit,
 	&spec_hook_tcp_write_wakeup,
 	&spec_hook_tcp_send_loss_probe,
+	&spec_hook_tcp_cwnd_restart,
 	&spec_hook_tcp_rcv_state_process,
 };
 

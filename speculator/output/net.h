@@ -67,6 +67,7 @@ static inline void spec_net_recheck(const struct spec_dep *dep, u32 mask)
 extern struct spec_hook spec_hook_tcp_write_xmit;
 extern struct spec_hook spec_hook_tcp_write_wakeup;
 extern struct spec_hook spec_hook_tcp_send_loss_probe;
+extern struct spec_hook spec_hook_tcp_cwnd_restart;
 extern struct spec_hook spec_hook_tcp_rcv_state_process;
 int spec_tcp_mark(struct sock *sk, const struct spec_dep *dep, u32 mask);
 bool spec_tcp_outside(struct sock *sk);

@@ -434,6 +434,16 @@ DEFINE_HOOK_VOID(tcp_send_loss_probe, (struct sock *sk), (sk))
 }
 
 /*
+ * TCP halves the congestion window for each RTO in which a sender was idle.
+ * One whose bytes are held was not.
+ */
+DEFINE_HOOK_VOID(tcp_cwnd_restart, (struct sock *sk, s32 delta), (sk, delta))
+{
+	if (likely(!maybe_held(sk)) || !tcp_send_head(sk))
+		hook_orig_tcp_cwnd_restart(sk, delta);
+}
+
+/*
  * Data for a socket that has been closed makes TCP answer RST, which would tell
  * of the close while its FIN is held.
  */
@@ -468,6 +478,8 @@ extern struct spec_hook spec_hook_tcp_write_wakeup
 	__alias(hook_tcp_write_wakeup);
 extern struct spec_hook spec_hook_tcp_send_loss_probe
 	__alias(hook_tcp_send_loss_probe);
+extern struct spec_hook spec_hook_tcp_cwnd_restart
+	__alias(hook_tcp_cwnd_restart);
 extern struct spec_hook spec_hook_tcp_rcv_state_process
 	__alias(hook_tcp_rcv_state_process);
 
@@ -642,7 +654,9 @@ static bool push(struct sock *sk)
 	local_bh_disable();
 	bh_lock_sock(sk);
 	if (!sock_owned_by_user(sk)) {
-		if (sk->sk_state != TCP_CLOSE && tcp_send_head(sk))
+		if (sk->sk_state != TCP_CLOSE && tcp_send_head(sk)) {
+			/* As in tcp_cwnd_restart(): it was not idle. */
+			tcp_sk(sk)->snd_cwnd_stamp = tcp_jiffies32;
 			call___tcp_push_pending_frames(sk,
 						       call_tcp_current_mss(sk),
 						       tcp_sk(sk)->nonagle);
