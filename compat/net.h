@@ -3,6 +3,7 @@
 #ifndef _COMPAT_NET_H
 #define _COMPAT_NET_H
 
+#include <linux/netdevice.h>
 #include <linux/socket.h>
 #include <linux/version.h>
 #include <net/inet_connection_sock.h>
@@ -37,5 +38,23 @@
 #define COMPAT_ACCEPT_PROTO (struct sock *sk, struct proto_accept_arg *arg)
 #define COMPAT_ACCEPT_ARGS (sk, arg)
 #endif
+
+/* Does a classifier of tc, or a BPF program, see the packets of a device? */
+static inline bool compat_net_classified(const struct net_device *dev)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
+#ifdef CONFIG_NET_CLS_ACT
+	return rcu_access_pointer(dev->miniq_ingress) ||
+	       rcu_access_pointer(dev->miniq_egress);
+#else
+	return false;
+#endif
+#elif defined(CONFIG_NET_XGRESS)
+	return rcu_access_pointer(dev->tcx_ingress) ||
+	       rcu_access_pointer(dev->tcx_egress);
+#else
+	return false;
+#endif
+}
 
 #endif /* _COMPAT_NET_H */

@@ -25,6 +25,7 @@
 #include <net/ip.h>
 #include <net/ipv6.h>
 #include <net/net_namespace.h>
+#include <net/sch_generic.h>
 #include <net/tcp.h>
 #include "../../compat/net.h"
 #include "../flow/file.h"
@@ -34,6 +35,39 @@
 #include "../source.h"
 #include "../stats.h"
 #include "net.h"
+
+/**
+ * spec_net_inside - does what goes this way stay in the machine?
+ * @dst: a route
+ *
+ * Not if anybody may divert packets on the loopback device: a classifier, a
+ * chain of nftables, a BPF program, a queueing discipline with filters.
+ *
+ * Context: any, under RCU.
+ */
+bool spec_net_inside(const struct dst_entry *dst)
+{
+	const struct net_device *dev = dst->dev;
+	const struct Qdisc *qdisc;
+
+	if (!(dev->flags & IFF_LOOPBACK))
+		return false;
+	if (unlikely(dst->lwtstate || compat_net_classified(dev) ||
+		     rcu_access_pointer(dev->xdp_prog) ||
+		     rcu_access_pointer(dev->rx_handler)))
+		return false;
+#ifdef CONFIG_NETFILTER_INGRESS
+	if (unlikely(rcu_access_pointer(dev->nf_hooks_ingress)))
+		return false;
+#endif
+#ifdef CONFIG_NETFILTER_EGRESS
+	if (unlikely(rcu_access_pointer(dev->nf_hooks_egress)))
+		return false;
+#endif
+	/* It has none, unless somebody has set one. */
+	qdisc = rcu_dereference(netdev_get_tx_queue(dev, 0)->qdisc);
+	return !qdisc || !READ_ONCE(qdisc->enqueue);
+}
 
 /* The core calls released() from its own work item: one pass at a time. */
 static DEFINE_MUTEX(release_mutex);
@@ -623,7 +657,7 @@ static unsigned int local_out(void *priv, struct sk_buff *skb,
 	if (!sk || !sk_fullsock(sk) || spec_net_exempt(sk))
 		return NF_ACCEPT;
 	/* Not state->out: a DNAT may have changed the route since. */
-	if (skb_dst(skb) && spec_net_inside(skb_dst(skb)->dev)) {
+	if (skb_dst(skb) && spec_net_inside(skb_dst(skb))) {
 		spec_inet_pass(sk, skb, state->pf);
 		return NF_ACCEPT;
 	}
@@ -690,6 +724,7 @@ static void remove(void)
 	/* In this order: the second may be queued by the first. */
 	cancel_work_sync(&kick_work);
 	cancel_delayed_work_sync(&kick_later_work);
+	spec_tcp_exit();
 }
 
 static void released(void)

@@ -11,6 +11,7 @@
 #include <linux/netdevice.h>
 #include <linux/netfilter.h>
 #include <linux/skbuff.h>
+#include <net/dst.h>
 #include <net/sock.h>
 #include "../source.h"
 
@@ -38,10 +39,7 @@ static inline bool spec_net_exempt(const struct sock *sk)
 	return sk->sk_kern_sock || sock_flag(sk, SOCK_MEMALLOC);
 }
 
-static inline bool spec_net_inside(const struct net_device *dev)
-{
-	return dev->flags & IFF_LOOPBACK;
-}
+bool spec_net_inside(const struct dst_entry *dst);
 
 /* Look at the held sockets again, from a work item. */
 void spec_net_kick(void);
@@ -75,6 +73,7 @@ unsigned int spec_tcp_local_out(struct sock *sk, struct sk_buff *skb,
 				const struct nf_hook_state *state);
 bool spec_tcp_released(struct spec_net_drops *drops);
 int spec_tcp_init(char *why, size_t why_len);
+void spec_tcp_exit(void);
 void spec_tcp_show(struct seq_file *m);
 
 /* datagram.c */

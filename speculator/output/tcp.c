@@ -27,6 +27,7 @@
 #include "net.h"
 
 #define TCP_MARKS	4
+#define DIVERTED_BITS	12
 
 /**
  * struct tcp_mark - bytes from here on depend on something
@@ -78,6 +79,12 @@ struct tcp_bucket {
 
 static struct tcp_bucket buckets[1 << SPEC_NET_BITS];
 static atomic64_t leaks_stopped;
+/*
+ * Sockets whose packets a DNAT leads from loopback to the outside, by a hash:
+ * who is taken for one of them is held without need.  Only the last source's end
+ * clears it.
+ */
+static DECLARE_BITMAP(diverted, 1 << DIVERTED_BITS);
 static unsigned int pass;
 
 DEFINE_KERNEL_CALL(__tcp_push_pending_frames, void,
@@ -241,6 +248,11 @@ out_free:
 	return ret;
 }
 
+static __always_inline unsigned int diverted_bit(const struct sock *sk)
+{
+	return hash_ptr(sk, DIVERTED_BITS);
+}
+
 /**
  * spec_tcp_outside - may what @sk sends leave the machine?
  * @sk: a TCP socket
@@ -255,9 +267,9 @@ bool spec_tcp_outside(struct sock *sk)
 
 	rcu_read_lock();
 	dst = rcu_dereference(sk->sk_dst_cache);
-	ret = !dst || !spec_net_inside(dst->dev);
+	ret = !dst || !spec_net_inside(dst);
 	rcu_read_unlock();
-	return ret;
+	return ret || unlikely(test_bit(diverted_bit(sk), diverted));
 }
 
 /* The commit of all that waits here, and the account of it. */
@@ -527,6 +539,8 @@ unsigned int spec_tcp_local_out(struct sock *sk, struct sk_buff *skb,
 	u32 mask = 0, len, end;
 	int i;
 
+	if (unlikely(!spec_tcp_outside(sk)))
+		set_bit(diverted_bit(sk), diverted);
 	if (likely(!maybe_held(sk)) && !spec_maybe(sk))
 		return NF_ACCEPT;
 	th = tcp_header(skb, state->pf, &buf, &len);
@@ -722,6 +736,14 @@ int spec_tcp_init(char *why, size_t why_len)
 		return -ENOENT;
 	}
 	return 0;
+}
+
+/**
+ * spec_tcp_exit - the last source has gone
+ */
+void spec_tcp_exit(void)
+{
+	bitmap_zero(diverted, 1 << DIVERTED_BITS);
 }
 
 /**
