@@ -543,6 +543,7 @@ static bool option_is_harmless(const struct sock *sk, int level, int optname)
 	case SOL_UDPLITE:
 	case SOL_RAW:
 	case SOL_ICMPV6:
+	case SOL_TLS:
 		return true;
 	case SOL_IP:
 		return ip_option_is_harmless(optname);
@@ -562,6 +563,18 @@ DEFINE_HOOK_GATE(security_socket_setsockopt,
 
 	if (likely(!spec_self_pending(&dep)) ||
 	    option_is_harmless(sock->sk, level, optname))
+		return 0;
+	return control_gate(sock->sk);
+}
+
+/* SCTP connects and detaches associations by asking for an option. */
+DEFINE_HOOK_GATE(security_socket_getsockopt,
+		 (struct socket *sock, int level, int optname),
+		 (sock, level, optname))
+{
+	struct spec_dep dep;
+
+	if (likely(level != SOL_SCTP) || !spec_self_pending(&dep))
 		return 0;
 	return control_gate(sock->sk);
 }
@@ -749,6 +762,7 @@ static struct spec_hook *const hooks[] = {
 	&hook_security_socket_listen,
 	&hook_security_socket_shutdown,
 	&hook_security_socket_setsockopt,
+	&hook_security_socket_getsockopt,
 	&hook_sock_close,
 	&spec_hook_tcp_write_xmit,
 	&spec_hook_tcp_write_wakeup,
