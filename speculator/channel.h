@@ -72,6 +72,7 @@ extern const struct spec_channel spec_flow_open;
 extern const struct spec_channel spec_flow_pipe;
 extern const struct spec_channel spec_flow_unix;
 extern const struct spec_channel spec_flow_inet;
+extern const struct spec_channel spec_flow_packet;
 extern const struct spec_channel spec_flow_pty;
 extern const struct spec_channel spec_flow_sysv;
 extern const struct spec_channel spec_flow_mqueue;

@@ -25,6 +25,7 @@ static const struct spec_channel *const channels[] = {
 	&spec_flow_pipe,
 	&spec_flow_unix,
 	&spec_flow_inet,
+	&spec_flow_packet,
 	&spec_flow_pty,
 	&spec_flow_sysv,
 	&spec_flow_mqueue,

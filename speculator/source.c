@@ -281,6 +281,35 @@ void spec_take_source(struct speculator_source *source, enum spec_channel_id ch)
 }
 
 /**
+ * spec_read_all - all that is not durable yet
+ * @out: receives the latest sequence of each source that has such
+ *
+ * For what nobody can tell on whom it depends.
+ *
+ * Context: any.
+ * Return: the mask of sources in @out.
+ */
+u32 spec_read_all(struct spec_dep *out)
+{
+	u32 left = READ_ONCE(spec_marks.live);
+
+	out->mask = 0;
+	rcu_read_lock();
+	while (left) {
+		int slot = __builtin_ctz(left);
+		struct speculator_source *source = spec_source_of_slot(slot);
+
+		left &= left - 1;
+		if (!source)
+			continue;
+		out->mask |= 1U << slot;
+		out->seq[slot] = READ_ONCE(source->latest);
+	}
+	rcu_read_unlock();
+	return out->mask = spec_dep_pending(out, &spec_marks);
+}
+
+/**
  * spec_take_all - the running process saw something, nobody knows whose
  * @ch: for statistics
  *
@@ -288,18 +317,15 @@ void spec_take_source(struct speculator_source *source, enum spec_channel_id ch)
  */
 void spec_take_all(enum spec_channel_id ch)
 {
-	u32 left = READ_ONCE(spec_marks.live);
+	const void *self = spec_self();
+	struct spec_dep dep;
+	u32 mask = self ? spec_read_all(&dep) : 0;
 
-	rcu_read_lock();
-	while (left) {
-		struct speculator_source *source =
-			spec_source_of_slot(__builtin_ctz(left));
-
-		left &= left - 1;
-		if (source)
-			spec_take_source(source, ch);
-	}
-	rcu_read_unlock();
+	if (!mask)
+		return;
+	spec_merge(self, ch, &dep, mask);
+	spec_count(takes, ch);
+	trace_take(NULL, self, ch, mask);
 }
 
 /**

@@ -23,6 +23,7 @@ int spec_wait(const struct spec_dep *dep, enum spec_channel_id why,
 int spec_wait_self(enum spec_channel_id why, enum spec_wait_mode mode);
 void spec_take_source(struct speculator_source *source,
 		      enum spec_channel_id ch);
+u32 spec_read_all(struct spec_dep *out);
 void spec_take_all(enum spec_channel_id ch);
 void spec_source_show(struct seq_file *m);
 void spec_self_show(struct seq_file *m);

@@ -8,8 +8,13 @@
  * which is before the receiver can see it, and whoever receives takes the key of
  * his own socket after.  Addresses and namespaces are not part of the key: where
  * two flows share one that costs a needless dependency.
+ *
+ * What the kernel answers because a port is closed has a key, too: that of the
+ * port, which whoever closes it has filled.
  */
 
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/tcp.h>
@@ -28,11 +33,13 @@
  * @FLOW_NAT: any flow of the protocol whose ports the two ends may see
  *	differently, or of which we do not see the ports
  * @FLOW_RAW: any packet of the protocol: what raw sockets get
+ * @FLOW_CLOSED: the port, or without one the protocol, which nobody listens to
+ *	any more: errors that say so
  *
  * Counted from one, above the bits that hold protocol and ports; the result is
  * below all addresses of the kernel.
  */
-enum flow_kind { FLOW_PORTS = 1, FLOW_NAT, FLOW_RAW };
+enum flow_kind { FLOW_PORTS = 1, FLOW_NAT, FLOW_RAW, FLOW_CLOSED };
 
 static __always_inline const void *flow_key(enum flow_kind kind, u8 proto,
 					    __be16 dest, __be16 source)
@@ -115,6 +122,119 @@ void spec_inet_pass(const struct sock *sk, const struct sk_buff *skb, u8 pf)
 			  SPEC_CH_LOOPBACK);
 	/* Raw sockets get copies of everything, of TCP and UDP, too. */
 	spec_pass(sk, flow_key(FLOW_RAW, proto, 0, 0), SPEC_CH_LOOPBACK);
+	/* And packet sockets of everything on the device: flow/packet.c. */
+	spec_pass(sk, skb_dst(skb)->dev, SPEC_CH_LOOPBACK);
+}
+
+/*
+ * The key of the port whose being closed an ICMP error tells, and the port of
+ * the socket that it tells; NULL if @skb is something else.
+ */
+static const void *error_key(const struct sk_buff *skb, u8 pf, u8 *proto,
+			     __be16 *teller)
+{
+	__be16 buf[2], *ports;	/* of the packet that was not wanted */
+	struct icmphdr icmp, *h;
+	bool port, protocol;
+	int offset;
+
+	offset = transport(skb, pf, proto);
+	if (offset < 0 || (*proto != IPPROTO_ICMP && *proto != IPPROTO_ICMPV6))
+		return NULL;
+	/* Both begin with type, code and eight bytes in all. */
+	h = skb_header_pointer(skb, offset, sizeof(icmp), &icmp);
+	if (!h)
+		return NULL;
+	offset += sizeof(icmp);
+	if (pf == NFPROTO_IPV4) {
+		struct iphdr inner, *iph;
+
+		port = h->type == ICMP_DEST_UNREACH && h->code == ICMP_PORT_UNREACH;
+		protocol = h->type == ICMP_DEST_UNREACH &&
+			   h->code == ICMP_PROT_UNREACH;
+		iph = skb_header_pointer(skb, offset, sizeof(inner), &inner);
+		if (!iph)
+			return NULL;
+		*proto = iph->protocol;
+		offset += iph->ihl * 4;
+	} else {
+		struct ipv6hdr inner, *iph;
+		__be16 frag;
+
+		port = h->type == ICMPV6_DEST_UNREACH &&
+		       h->code == ICMPV6_PORT_UNREACH;
+		protocol = h->type == ICMPV6_PARAMPROB &&
+			   h->code == ICMPV6_UNK_NEXTHDR;
+		iph = skb_header_pointer(skb, offset, sizeof(inner), &inner);
+		if (!iph)
+			return NULL;
+		*proto = iph->nexthdr;
+		offset = ipv6_skip_exthdr(skb, offset + sizeof(inner), proto,
+					  &frag);
+		if (offset < 0)
+			return NULL;
+	}
+	*teller = 0;
+	if (protocol)
+		return flow_key(FLOW_CLOSED, *proto, 0, 0);
+	if (!port || !is_udp(*proto))
+		return NULL;
+	ports = skb_header_pointer(skb, offset, sizeof(buf), buf);
+	if (!ports)
+		return NULL;
+	*teller = ports[0];
+	return flow_key(FLOW_CLOSED, *proto, ports[1], 0);
+}
+
+/**
+ * spec_inet_error - an ICMP error of the kernel's own
+ * @skb: the packet, in the output hook
+ * @pf: NFPROTO_IPV4 or NFPROTO_IPV6
+ * @inside: it stays in the machine: pass on what it tells
+ *
+ * Context: any that sends.
+ * Return: whether it tells that a port is closed, and that may not be known
+ *	outside yet.
+ */
+bool spec_inet_error(const struct sk_buff *skb, u8 pf, bool inside)
+{
+	struct spec_dep dep;
+	const void *key;
+	__be16 teller;
+	u8 proto;
+
+	if (likely(!atomic_read(&speculator_active)))
+		return false;
+	key = error_key(skb, pf, &proto, &teller);
+	if (!key || !spec_maybe(key) || !spec_read(key, &dep))
+		return false;
+	if (!inside)
+		return true;
+	if (is_udp(proto))
+		spec_pass(key, flow_key(FLOW_PORTS, proto, teller, 0),
+			  SPEC_CH_LOOPBACK);
+	spec_pass(key, flow_key(FLOW_RAW, pf == NFPROTO_IPV4 ? IPPROTO_ICMP :
+				IPPROTO_ICMPV6, 0, 0), SPEC_CH_LOOPBACK);
+	spec_pass(key, skb_dst(skb)->dev, SPEC_CH_LOOPBACK);
+	return false;
+}
+
+/**
+ * spec_inet_unbound - from now on packets for @sk may be refused
+ * @sk: a socket that is not TCP; it is being closed, or connected
+ * @dep: because of what
+ * @mask: the pending components of @dep
+ *
+ * Context: process.
+ */
+void spec_inet_unbound(const struct sock *sk, const struct spec_dep *dep,
+		       u32 mask)
+{
+	__be16 port = is_udp(sk->sk_protocol) ? inet_sk(sk)->inet_sport : 0;
+
+	if (port || sk->sk_type == SOCK_RAW)
+		spec_merge(flow_key(FLOW_CLOSED, sk->sk_protocol, port, 0),
+			   SPEC_CH_LOOPBACK, dep, mask);
 }
 
 /**
@@ -180,15 +300,26 @@ DEFINE_HOOK(sock_common_recvmsg, int,
 	return ret;
 }
 
-/* The pipe is locked: nobody reads from it what it has not got yet. */
-DEFINE_HOOK(tcp_splice_read, ssize_t,
-	    (struct socket *sock, loff_t *ppos, struct pipe_inode_info *pipe,
-	     size_t len, unsigned int flags),
-	    (sock, ppos, pipe, len, flags))
+static bool is_ip(const struct sock *sk)
 {
-	ssize_t ret = hook_orig_tcp_splice_read(sock, ppos, pipe, len, flags);
+	return sk->sk_family == AF_INET || sk->sk_family == AF_INET6;
+}
 
-	spec_inet_take(sock->sk);
+/*
+ * Of any protocol: kernel TLS has a splice of its own.  The pipe is locked:
+ * nobody reads from it what it has not got yet.
+ */
+DEFINE_HOOK(sock_splice_read, ssize_t,
+	    (struct file *file, loff_t *ppos, struct pipe_inode_info *pipe,
+	     size_t len, unsigned int flags),
+	    (file, ppos, pipe, len, flags))
+{
+	const struct socket *sock = file->private_data;
+	ssize_t ret;
+
+	ret = hook_orig_sock_splice_read(file, ppos, pipe, len, flags);
+	if (sock->sk && is_ip(sock->sk))
+		spec_inet_take(sock->sk);
 	spec_put(pipe, SPEC_CH_PIPE);
 	return ret;
 }
@@ -220,7 +351,7 @@ static struct spec_hook *const hooks[] = {
 	&hook_inet_recvmsg,
 	&hook_inet6_recvmsg,
 	&hook_sock_common_recvmsg,
-	&hook_tcp_splice_read,
+	&hook_sock_splice_read,
 	&hook_tcp_getsockopt,
 	&hook_inet_csk_accept,
 };

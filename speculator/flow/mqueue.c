@@ -11,6 +11,7 @@
 #include <linux/net.h>
 #include <net/sock.h>
 #include "../object.h"
+#include "packet.h"
 
 /* Whatever @fd is: only compared, also when it is gone afterwards. */
 static struct inode *queue_of(mqd_t fd)
@@ -119,8 +120,10 @@ DEFINE_HOOK(netlink_recvmsg, int,
 {
 	int n = hook_orig_netlink_recvmsg(sock, msg, len, flags);
 
-	if (sock->sk)
+	if (sock->sk) {
 		take(sock->sk);
+		spec_packet_take(sock->sk);
+	}
 	return n;
 }
 

@@ -6,9 +6,12 @@
  * stay charged to the socket's send buffer, which is the back-pressure, and they
  * carry their own dependency.  Behind a packet that is held all later ones of
  * the socket wait, whoever sent them: order first.
+ *
+ * Packets without a socket share a queue.
  */
 
 #include <linux/interrupt.h>
+#include <linux/netfilter.h>
 #include <linux/preempt.h>
 #include <linux/slab.h>
 #include <net/dst.h>
@@ -25,7 +28,7 @@
  * struct datagram - one held packet
  * @list:	in its socket's queue
  * @skb:	the packet; it is charged to the socket and holds its route
- * @net:	for @okfn; the socket keeps it alive
+ * @net:	for @okfn; the socket keeps it alive, or a reference without one
  * @sk:		for @okfn, a reference, or NULL
  * @okfn:	how the packet goes on
  * @since:	when it was held
@@ -44,7 +47,7 @@ struct datagram {
 /**
  * struct datagram_queue - the held packets of a socket
  * @node:	in its bucket
- * @sk:		the socket; we hold a reference
+ * @sk:		the socket, a reference; NULL: of packets without one
  * @items:	packets, oldest first
  * @sender:	the task that is sending packets taken off @items, or NULL: new
  *		ones must queue even if @items is empty
@@ -96,7 +99,8 @@ static struct datagram_queue *get_queue(struct datagram_bucket *b,
 	q = kzalloc(sizeof(*q), GFP_ATOMIC | __GFP_NOWARN);
 	if (!q)
 		return NULL;
-	sock_hold(sk);
+	if (sk)
+		sock_hold(sk);
 	q->sk = sk;
 	INIT_LIST_HEAD(&q->items);
 	hlist_add_head(&q->node, &b->head);
@@ -105,7 +109,7 @@ static struct datagram_queue *get_queue(struct datagram_bucket *b,
 
 /**
  * spec_datagram_hold - steal a packet
- * @sk: its socket
+ * @sk: its socket, or NULL
  * @skb: the packet
  * @state: the hook's
  * @dep: what it depends on
@@ -148,7 +152,8 @@ unsigned int spec_datagram_hold(struct sock *sk, struct sk_buff *skb,
 		 * an IPsec transform.
 		 */
 		verdict = NF_ACCEPT;
-	} else if (q && (!skb_dst(skb) || skb_dst_force(skb))) {
+	} else if (q && (!skb_dst(skb) || skb_dst_force(skb)) &&
+		   (sk || maybe_get_net(d->net))) {
 		if (d->sk)
 			sock_hold(d->sk);
 		list_add_tail(&d->list, &q->items);
@@ -199,6 +204,29 @@ unsigned int spec_datagram_local_out(struct sock *sk, struct sk_buff *skb,
 }
 
 /**
+ * spec_datagram_hold_copy - a packet of nobody knows whom
+ * @skb: on its way out, without a socket
+ * @state: the hook's
+ *
+ * Context: any that sends.
+ * Return: the verdict of netfilter.
+ */
+unsigned int spec_datagram_hold_copy(struct sk_buff *skb,
+				     const struct nf_hook_state *state)
+{
+	struct spec_dep dep;
+	u32 mask;
+
+	if (likely(!atomic_read(&speculator_active)) &&
+	    hlist_empty(&bucket_of(NULL)->head))
+		return NF_ACCEPT;
+	mask = spec_read_all(&dep);
+	if (spec_dep_lost(mask))
+		return NF_DROP;
+	return spec_datagram_hold(NULL, skb, state, &dep, mask);
+}
+
+/**
  * spec_datagram_wake_later - a writer got EAGAIN though poll() says writable
  * @sk: the socket, of any protocol
  *
@@ -224,17 +252,25 @@ void spec_datagram_wake_later(struct sock *sk)
 		spec_net_kick();
 }
 
-static void discard(struct datagram *d)
+/* @d has been taken off; the packet is somebody else's. */
+static void free_datagram(struct datagram *d, const struct datagram_queue *q)
 {
-	spec_held_uncharge(SPEC_CH_DATAGRAM, d->skb->truesize, d->since, true);
-	kfree_skb(d->skb);
 	if (d->sk)
 		sock_put(d->sk);
+	if (!q->sk)
+		put_net(d->net);
 	kfree(d);
 }
 
+static void discard(struct datagram *d, const struct datagram_queue *q)
+{
+	spec_held_uncharge(SPEC_CH_DATAGRAM, d->skb->truesize, d->since, true);
+	kfree_skb(d->skb);
+	free_datagram(d, q);
+}
+
 /* The environment of a softirq, and the same CPU for all: see send_all(). */
-static void send_some(struct list_head *ready)
+static void send_some(struct list_head *ready, const struct datagram_queue *q)
 {
 	struct datagram *d, *tmp;
 	int n = 0;
@@ -247,11 +283,14 @@ static void send_some(struct list_head *ready)
 		list_del(&d->list);
 		spec_held_uncharge(SPEC_CH_DATAGRAM, d->skb->truesize, d->since,
 				   false);
+		/* Copies are not copied again. */
+		if (!q->sk)
+			__this_cpu_write(nf_skb_duplicated, true);
 		/* If the device has gone, the route leads to the black hole. */
 		d->okfn(d->net, d->sk, d->skb);
-		if (d->sk)
-			sock_put(d->sk);
-		kfree(d);
+		if (!q->sk)
+			__this_cpu_write(nf_skb_duplicated, false);
+		free_datagram(d, q);
 	}
 	local_bh_enable();
 	rcu_read_unlock();
@@ -263,13 +302,13 @@ static void send_some(struct list_head *ready)
  * Then the owner of the socket, on another CPU, would overtake us: give it the
  * time.  Real devices keep a socket on one queue.
  */
-static void send_all(struct list_head *ready)
+static void send_all(struct list_head *ready, const struct datagram_queue *q)
 {
 	int tries = 3;
 
 	migrate_disable();
 	while (!list_empty(ready)) {
-		send_some(ready);
+		send_some(ready, q);
 		cond_resched();
 	}
 	while ((local_softirq_pending() & BIT(NET_RX_SOFTIRQ)) && tries--)
@@ -344,11 +383,11 @@ static void release_bucket(struct datagram_bucket *b,
 
 		spin_unlock_bh(&b->lock);
 		if (!list_empty(&ready))
-			send_all(&ready);
+			send_all(&ready, q);
 		list_for_each_entry_safe(d, tmp, &lost, list) {
 			drops->packets++;
 			drops->bytes += d->skb->len;
-			discard(d);
+			discard(d, q);
 		}
 		INIT_LIST_HEAD(&lost);
 		if (wake)
@@ -361,7 +400,8 @@ static void release_bucket(struct datagram_bucket *b,
 			continue;
 		hlist_del(&q->node);
 		spin_unlock_bh(&b->lock);
-		sock_put(q->sk);
+		if (q->sk)
+			sock_put(q->sk);
 		kfree(q);
 		spin_lock_bh(&b->lock);
 	}

@@ -15,6 +15,7 @@
 #include <linux/inetdevice.h>
 #include <linux/module.h>
 #include <linux/net.h>
+#include <linux/netfilter.h>
 #include <linux/netfilter_ipv4.h>
 #include <linux/netfilter_ipv6.h>
 #include <linux/pagemap.h>
@@ -237,9 +238,15 @@ DEFINE_HOOK_GATE(security_socket_sendmsg,
 		 (struct socket *sock, struct msghdr *msg, int size),
 		 (sock, msg, size))
 {
+	const struct sock *sk = sock->sk;
 	struct spec_dep dep;
-	u32 mask = spec_self_pending(&dep);
+	u32 mask;
 
+	/* EPIPE and ECONNREFUSED tell of what the peer did. */
+	if ((sk->sk_family == AF_INET || sk->sk_family == AF_INET6) &&
+	    unlikely(READ_ONCE(sk->sk_err) || READ_ONCE(sk->sk_shutdown)))
+		spec_inet_take(sk);
+	mask = spec_self_pending(&dep);
 	if (likely(!mask))
 		return 0;
 	/* Pages of a file may change while they are held: send a copy. */
@@ -383,11 +390,16 @@ DEFINE_HOOK_GATE(security_socket_connect,
 {
 	struct sock *sk = sock->sk;
 	struct spec_dep dep;
+	u32 mask = spec_self_pending(&dep);
 
-	if (likely(!spec_self_pending(&dep)))
+	if (likely(!mask))
 		return 0;
 	switch (kind_of(sk)) {
 	case KIND_DATAGRAM:
+		/* Who else sent to it is refused from now on. */
+		if (arm())
+			break;
+		spec_inet_unbound(sk, &dep, mask);
 		return 0;
 	case KIND_TCP:
 		if (addrlen < (int)sizeof(address->sa_family) ||
@@ -632,9 +644,10 @@ DEFINE_HOOK_BEFORE(sock_close, int, (struct inode *inode, struct file *file),
 	case KIND_PASS:
 		return;
 	case KIND_DATAGRAM:
-		if (!in_group(sk))
-			return;
-		break;
+		if (in_group(sk) || arm())
+			break;
+		spec_inet_unbound(sk, &dep, mask);
+		return;
 	case KIND_TCP:
 		if (sk->sk_state == TCP_CLOSE)
 			return;
@@ -664,13 +677,24 @@ DEFINE_HOOK_BEFORE(sock_close, int, (struct inode *inode, struct file *file),
 static unsigned int local_out(void *priv, struct sk_buff *skb,
 			      const struct nf_hook_state *state)
 {
+	/* Not state->out: a DNAT may have changed the route since. */
+	bool inside = skb_dst(skb) && spec_net_inside(skb_dst(skb));
 	struct sock *sk = skb->sk;
 
+	/* The copy that a TEE or dup rule has made of somebody's packet. */
+	if (!sk && unlikely(__this_cpu_read(nf_skb_duplicated)))
+		return spec_datagram_hold_copy(skb, state);
 	/* Handshakes of sockets to be, and the kernel's own packets. */
-	if (!sk || !sk_fullsock(sk) || spec_net_exempt(sk))
+	if (!sk || !sk_fullsock(sk))
 		return NF_ACCEPT;
-	/* Not state->out: a DNAT may have changed the route since. */
-	if (skb_dst(skb) && spec_net_inside(skb_dst(skb))) {
+	if (spec_net_exempt(sk)) {
+		/* As if the port were still open: nobody answers. */
+		if (sk->sk_type == SOCK_RAW &&
+		    unlikely(spec_inet_error(skb, state->pf, inside)))
+			return NF_DROP;
+		return NF_ACCEPT;
+	}
+	if (inside) {
 		spec_inet_pass(sk, skb, state->pf);
 		return NF_ACCEPT;
 	}

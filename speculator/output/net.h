@@ -82,6 +82,8 @@ unsigned int spec_datagram_hold(struct sock *sk, struct sk_buff *skb,
 				const struct spec_dep *dep, u32 mask);
 unsigned int spec_datagram_local_out(struct sock *sk, struct sk_buff *skb,
 				     const struct nf_hook_state *state);
+unsigned int spec_datagram_hold_copy(struct sk_buff *skb,
+				     const struct nf_hook_state *state);
 void spec_datagram_wake_later(struct sock *sk);
 bool spec_datagram_released(struct spec_net_drops *drops);
 void spec_datagram_init(void);

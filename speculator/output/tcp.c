@@ -674,6 +674,7 @@ static bool push(struct sock *sk)
 			call___tcp_push_pending_frames(sk,
 						       call_tcp_current_mss(sk),
 						       tcp_sk(sk)->nonagle);
+		}
 	} else {
 		/* As TSQ does: the owner sends when it unlocks. */
 		if (!test_and_set_bit(TCP_TSQ_DEFERRED, &sk->sk_tsq_flags))
