@@ -238,6 +238,26 @@ void spec_inet_unbound(const struct sock *sk, const struct spec_dep *dep,
 }
 
 /**
+ * spec_inet_bind - the running process will know whether a port is free
+ * @sk: a socket of IP
+ * @address: to be bound to
+ * @len: of @address
+ *
+ * Context: process.
+ */
+void spec_inet_bind(const struct sock *sk, const struct sockaddr *address,
+		    int len)
+{
+	const struct sockaddr_in *sin = (const struct sockaddr_in *)address;
+
+	/* The port is at the same place in both families. */
+	if (is_udp(sk->sk_protocol) && sk->sk_type != SOCK_RAW &&
+	    len >= (int)offsetofend(struct sockaddr_in, sin_port))
+		spec_take(flow_key(FLOW_CLOSED, sk->sk_protocol, sin->sin_port,
+				   0), SPEC_CH_LOOPBACK);
+}
+
+/**
  * spec_inet_take - the running process saw something in a socket
  * @sk: of AF_INET or AF_INET6
  *

@@ -418,11 +418,16 @@ DEFINE_HOOK_GATE(security_socket_bind,
 		 (struct socket *sock, struct sockaddr *address, int addrlen),
 		 (sock, address, addrlen))
 {
+	struct sock *sk = sock->sk;
 	struct spec_dep dep;
+	int err = 0;
 
-	if (likely(!spec_self_pending(&dep)))
-		return 0;
-	return control_gate(sock->sk);
+	if (spec_self_pending(&dep))
+		err = control_gate(sk);
+	/* Nobody outside sees that such a port was ever closed: no need to wait. */
+	if (!err && (sk->sk_family == AF_INET || sk->sk_family == AF_INET6))
+		spec_inet_bind(sk, address, addrlen);
+	return err;
 }
 
 DEFINE_HOOK_GATE(security_socket_listen, (struct socket *sock, int backlog),
@@ -571,12 +576,21 @@ DEFINE_HOOK_GATE(security_socket_setsockopt,
 		 (struct socket *sock, int level, int optname),
 		 (sock, level, optname))
 {
+	struct sock *sk = sock->sk;
 	struct spec_dep dep;
+	u32 mask = spec_self_pending(&dep);
 
-	if (likely(!spec_self_pending(&dep)) ||
-	    option_is_harmless(sock->sk, level, optname))
+	if (likely(!mask))
 		return 0;
-	return control_gate(sock->sk);
+	/* As connect: what comes by another device is refused from now on. */
+	if (level == SOL_SOCKET && kind_of(sk) == KIND_DATAGRAM &&
+	    (optname == SO_BINDTODEVICE || optname == SO_BINDTOIFINDEX)) {
+		if (arm())
+			return wait_self();
+		spec_inet_unbound(sk, &dep, mask);
+		return 0;
+	}
+	return option_is_harmless(sk, level, optname) ? 0 : control_gate(sk);
 }
 
 /* SCTP connects and detaches associations by asking for an option. */
