@@ -112,11 +112,17 @@ def teardown():
 
 
 class outside:
-    """with outside(): sockets made here live behind the veth pair."""
+    """with outside(): sockets made here live behind the veth pair.
+
+    Or in another namespace, by its name.
+    """
+
+    def __init__(self, name="outside"):
+        self.name = name
 
     def __enter__(self):
         self.old = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        new = os.open("/run/netns/outside", os.O_RDONLY)
+        new = os.open(f"/run/netns/{self.name}", os.O_RDONLY)
         assert libc.setns(new, CLONE_NEWNET) == 0
         os.close(new)
 
