@@ -14,13 +14,16 @@ LIMIT = "/sys/module/speculator/parameters/held_limit"
 
 setup()
 sniffer_start()
-out = udp_outside()
-addr = out.getsockname()
+outs = {family: (out := udp_outside(family), out.getsockname()[:2])
+        for family in (socket.AF_INET6, socket.AF_INET)}
+out, addr = outs[socket.AF_INET]
 
 
-def case(name, code, expect, sock=socket.SOCK_DGRAM, proto=0):
+def case(name, code, expect, sock=socket.SOCK_DGRAM, proto=0,
+         family=socket.AF_INET):
     """@code sends @expect: at once without a dependency, held with one."""
-    child = Child(s=socket.socket(socket.AF_INET, sock, proto), addr=addr)
+    out, addr = outs[family]
+    child = Child(s=socket.socket(family, sock, proto), addr=addr)
     child.do(code)
     got = datagrams(out, len(expect))
     check(got == expect, f"{name}: goes without a dependency", got)
@@ -37,11 +40,17 @@ def case(name, code, expect, sock=socket.SOCK_DGRAM, proto=0):
     child.end()
 
 
-case("connected", "s.connect(addr); s.send(b'one'); os.write(s.fileno(), b'two')",
-     [b"one", b"two"])
+for family, v6 in ((socket.AF_INET, ""), (socket.AF_INET6, ", IPv6")):
+    case("connected" + v6, "s.connect(addr); s.send(b'one');"
+         "os.write(s.fileno(), b'two')", [b"one", b"two"], family=family)
+    case("UDP_CORK" + v6, "s.connect(addr); s.setsockopt(17, 1, 1);"
+         "s.send(b'a'); s.send(b'b'); s.setsockopt(17, 1, 0)", [b"ab"],
+         family=family)
+    case("fragments" + v6, "s.sendto(b'f' * 20000, addr)", [b"f" * 20000],
+         family=family)
+    case("UDP_SEGMENT" + v6, "s.connect(addr); s.setsockopt(17, 103, 4);"
+         "s.send(b'seg1seg2')", [b"seg1", b"seg2"], family=family)
 case("sendmsg", "s.sendmsg([b'a', b'b'], [], 0, addr)", [b"ab"])
-case("UDP_CORK", "s.connect(addr); s.setsockopt(17, 1, 1); s.send(b'a');"
-     "s.send(b'b'); s.setsockopt(17, 1, 0)", [b"ab"])
 case("MSG_MORE", "s.connect(addr); s.send(b'a', 0x8000); s.send(b'b')", [b"ab"])
 case("sendmmsg", """
 import ctypes
@@ -63,9 +72,6 @@ assert result == 3
 case("sendfile", "s.connect(addr); f = open('/proc/version', 'rb');"
      "r, w = os.pipe(); os.write(w, b'spliced'); os.splice(r, s.fileno(), 7)",
      [b"spliced"])
-case("fragments", "s.sendto(b'f' * 20000, addr)", [b"f" * 20000])
-case("UDP_SEGMENT", "s.connect(addr); s.setsockopt(17, 103, 4); s.send(b'seg1seg2')",
-     [b"seg1", b"seg2"])
 case("a raw socket with its own header",
      "udp = struct.pack('!HHHH', 9, addr[1], 11, 0) + b'raw'\n"
      "s.sendto(struct.pack('!BBHHHBBH4s4s', 0x45, 0, 31, 0, 0, 64, 17, 0,"

@@ -133,6 +133,39 @@ case("a raw socket that sees UDP", "r.recv(100)", "s.sendto(b'x', addr)",
               socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
               ("127.0.0.1", 9)))
 
+
+
+def sniffer():
+    r = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    r.bind(("lo", 3))
+    return r, socket.socket(socket.AF_INET, socket.SOCK_DGRAM), ("127.0.0.1", 9)
+
+
+case("a packet socket on lo", "r.recv(100)", "s.sendto(b'x', addr)", sniffer)
+case("a packet socket's ring, by poll",
+     "import select; p = select.poll(); p.register(r, 1); p.poll()",
+     "s.sendto(b'x', addr)", sniffer)
+
+
+def tls_pair():
+    r, s = tcp_pair()
+    key = (struct.pack("HH", 0x303, 51) + b"i" * 8 + b"k" * 16 + b"salt" +
+           bytes(8))
+    for end, direction in ((s, 1), (r, 2)):
+        end.setsockopt(6, 31, b"tls")
+        end.setsockopt(282, direction, key)
+    return r, s
+
+
+run("modprobe", "tls")
+case("kTLS", "r.recv(100)", "s.send(b'x')", tls_pair)
+case("kTLS splice", "a, b = os.pipe(); os.splice(r.fileno(), b, 100)",
+     "s.send(b'x')", tls_pair)
+case("SIOCINQ", """
+import fcntl
+while not struct.unpack('i', fcntl.ioctl(r, 0x541b, bytes(4)))[0]:
+  time.sleep(0.05)""", "s.send(b'x')", tcp_pair)
+
 # A large transfer, both ends busy: nothing stalls, nothing is held.
 r, s = tcp_pair()
 dest, source = Child(r=r), Child(s=s)
