@@ -7,8 +7,12 @@
  * and unloaded in a loop while other tasks keep calling the wrapped functions.
  */
 #include <errno.h>
+#include <linux/if_ether.h>
+#include <linux/netlink.h>
 #include <mqueue.h>
+#include <net/if.h>
 #include <netinet/in.h>
+#include <netpacket/packet.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
@@ -23,9 +27,15 @@
 #define PROMPT_MS 20000
 #define FIFO "/tmp/unload.fifo"
 
-static int p[2], stream[2], dgram[2], tcp_listen, master, slave;
+static int p[2], stream[2], dgram[2], tcp_listen, master, slave, packet;
 static int msg, sem, event, notify;
 static mqd_t mq;
+static int netlink;
+static struct sockaddr_ll lo = {
+	.sll_family = AF_PACKET, .sll_halen = ETH_ALEN,
+};
+
+static struct sockaddr_nl netlink_addr = { .nl_family = AF_NETLINK };
 static struct sockaddr_in tcp_addr = { .sin_family = AF_INET };
 
 static int one(int fd)
@@ -117,6 +127,18 @@ static void wake_ipc(void)
 		ksft_print_msg("cannot wake: %m\n");
 }
 
+static int sleep_packet(void)
+{
+	char frame[100];
+
+	return read(packet, frame, sizeof(frame)) > 0 && *frame == 'x' ? 0 : 1;
+}
+
+static int sleep_netlink(void)
+{
+	return one(netlink);
+}
+
 static void wake_accept(void)
 {
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -132,6 +154,12 @@ static void wake_fd(int fd)
 		ksft_print_msg("cannot write: %m\n");
 }
 
+static void wake_to(int fd, void *addr, socklen_t len)
+{
+	if (sendto(fd, "x", 1, 0, addr, len) != 1)
+		ksft_print_msg("cannot send: %m\n");
+}
+
 static const struct {
 	const char *name;
 	int (*body)(void);
@@ -142,6 +170,7 @@ static const struct {
 	{ "msgrcv", sleep_msg },	 { "semop", sleep_sem },
 	{ "mq_receive", sleep_mq },	 { "eventfd read", sleep_event },
 	{ "inotify read", sleep_notify },
+	{ "packet read", sleep_packet }, { "netlink read", sleep_netlink },
 };
 
 #define NR (sizeof(sleepers) / sizeof(sleepers[0]))
@@ -174,6 +203,17 @@ static void make_objects(void)
 	if (msg < 0 || sem < 0 || mq < 0 || event < 0 ||
 	    inotify_add_watch(notify, FIFO, IN_ATTRIB) < 0)
 		ksft_exit_fail_msg("cannot make objects: %m\n");
+
+	/* A protocol of its own: other tests' packets do not wake it. */
+	packet = socket(AF_PACKET, SOCK_DGRAM, htons(ETH_P_802_EX1));
+	lo.sll_protocol = htons(ETH_P_802_EX1);
+	lo.sll_ifindex = if_nametoindex("lo");
+	netlink = socket(AF_NETLINK, SOCK_DGRAM, NETLINK_USERSOCK);
+	len = sizeof(netlink_addr);
+	if (packet < 0 || bind(packet, (void *)&lo, sizeof(lo)) ||
+	    netlink < 0 || bind(netlink, (void *)&netlink_addr, len) ||
+	    getsockname(netlink, (void *)&netlink_addr, &len))
+		ksft_exit_fail_msg("cannot make packet or netlink socket: %m\n");
 }
 
 static void sleepers_survive(void)
@@ -209,6 +249,8 @@ static void sleepers_survive(void)
 	wake_ipc();
 	wake_fd(open(FIFO, O_WRONLY));
 	wake_fd(slave);
+	wake_to(packet, &lo, sizeof(lo));
+	wake_to(netlink, &netlink_addr, sizeof(netlink_addr));
 	for (unsigned int i = 0; i < NR; i++) {
 		int tries = 50;
 
