@@ -242,6 +242,27 @@ DEFINE_HOOK_BEFORE(compat_arch_ptrace, long,
 	trace(child);
 }
 
+/*
+ * A program that the kernel starts (modprobe, a core dump handler, a request_key
+ * helper) runs because of what the running process did.  It is a child of a
+ * kernel thread, but the request names it.  Not with a handle open: the helper
+ * might wait, and who asked waits for the helper.
+ */
+DEFINE_HOOK_BEFORE(call_usermodehelper_exec, int,
+		   (struct subprocess_info *info, int wait), (info, wait))
+{
+	if (!current->journal_info)
+		spec_put(info, SPEC_CH_PROCESS);
+}
+
+DEFINE_HOOK_BEFORE(call_usermodehelper_exec_async, int, (void *info), (info))
+{
+	if (spec_maybe(info)) {
+		__spec_take(info, SPEC_CH_PROCESS);
+		spec_forget(info);
+	}
+}
+
 /* The tracepoints of the core kernel are not exported, but can be found. */
 static struct {
 	const char *name;
@@ -305,6 +326,8 @@ static struct spec_hook *const hooks[] = {
 	&hook_security_ptrace_access_check,
 	&hook_arch_ptrace,
 	&hook_compat_arch_ptrace,
+	&hook_call_usermodehelper_exec,
+	&hook_call_usermodehelper_exec_async,
 };
 
 const struct spec_channel spec_flow_process = {
