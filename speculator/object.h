@@ -35,17 +35,20 @@ static __always_inline bool spec_maybe(const void *key)
 	       unlikely(READ_ONCE(spec_everyone.mask));
 }
 
+const void *spec_self_kernel(void);
+
 /*
  * The key of the running process; NULL for what must never be held back: kernel
  * threads, memory reclaim, and the user-space half of a block device
  * (PR_SET_IO_FLUSHER), all of which a commit may be waiting for.
- * A task that is past exit_mm() is its own holder (see flow/process.c).
+ * A task that is past exit_mm() is its own holder (see flow/process.c), and so
+ * is a thread of nfsd: it acts for somebody outside.
  */
 static __always_inline const void *spec_self(void)
 {
 	if (unlikely(current->flags &
 		     (PF_KTHREAD | PF_MEMALLOC | PF_LOCAL_THROTTLE)))
-		return NULL;
+		return spec_self_kernel();
 	if (likely(current->mm))
 		return current->mm;
 	return current;
