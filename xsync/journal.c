@@ -330,12 +330,32 @@ DEFINE_HOOK_INSTEAD(ext4_page_mkwrite, vm_fault_t, (struct vm_fault *vmf),
 	return (__force long)ret;
 }
 
+/* Versions, extents, the map of the whole file system: who asks learns all. */
+DEFINE_HOOK_INSTEAD(__ext4_ioctl, long,
+		    (struct file *file, unsigned int cmd, unsigned long arg),
+		    (file, cmd, arg))
+{
+	struct xsync_mount *x;
+	long ret;
+
+	if (!is_ours(file_inode(file)))
+		return HOOK_ORIGINAL;
+	ret = hook_orig___ext4_ioctl(file, cmd, arg);
+	rcu_read_lock();
+	x = xsync_mount_of(file_inode(file)->i_sb);
+	if (x && READ_ONCE(x->tainting))
+		speculator_take_source(&x->source);
+	rcu_read_unlock();
+	return ret;
+}
+
 struct spec_hook *const xsync_journal_hooks[] = {
 	&hook_touch_atime,
 	&hook_jbd2_journal_abort,
 	&hook_ext4_mark_iloc_dirty,
 	&hook_ext4_write_begin,
 	&hook_ext4_page_mkwrite,
+	&hook___ext4_ioctl,
 };
 
 const int xsync_journal_nr_hooks = ARRAY_SIZE(xsync_journal_hooks);

@@ -336,6 +336,26 @@ DEFINE_HOOK_GATE_ALWAYS(ext4_file_open, (struct inode *inode, struct file *file)
 	return -EOPNOTSUPP;
 }
 
+/*
+ * Swapping writes to the blocks below the journal, which would then write old
+ * contents of the file over it.
+ */
+DEFINE_HOOK_GATE_ALWAYS(ext4_iomap_swap_activate,
+			(struct swap_info_struct *sis, struct file *file,
+			 sector_t *span), (sis, file, span))
+{
+	struct super_block *sb = file_inode(file)->i_sb;
+	bool ours;
+
+	rcu_read_lock();
+	ours = xsync_mount_of(sb);
+	rcu_read_unlock();
+	if (likely(!ours))
+		return 0;
+	pr_warn("%s: no swap file on an xsync mount\n", sb->s_id);
+	return -EOPNOTSUPP;
+}
+
 struct spec_hook *const xsync_sync_hooks[] = {
 	&hook_ext4_sync_file,
 	&hook_aio_fsync,
@@ -347,6 +367,7 @@ struct spec_hook *const xsync_sync_hooks[] = {
 	&hook_jbd2_journal_stop,
 	&hook_ext4_fc_commit,
 	&hook_ext4_file_open,
+	&hook_ext4_iomap_swap_activate,
 };
 
 const int xsync_sync_nr_hooks = ARRAY_SIZE(xsync_sync_hooks);
