@@ -8,9 +8,10 @@
  * side is the same for all.
  */
 
-#include <linux/blkdev.h>
+#include <linux/file.h>
 #include <linux/magic.h>
 #include <linux/mm.h>
+#include <linux/statfs.h>
 #include <linux/uio.h>
 #include "../../compat/fs.h"
 #include "../object.h"
@@ -21,6 +22,28 @@
 /* Their file systems keep them private. */
 #define XFS_SUPER_MAGIC_LOCAL	0x58465342
 #define MQUEUE_MAGIC_LOCAL	0x19800202
+
+/* File systems that are known to stay in this machine. */
+static bool is_local(unsigned long magic)
+{
+	switch (magic) {
+	case TMPFS_MAGIC:
+	case RAMFS_MAGIC:
+	case HUGETLBFS_MAGIC:
+	case EXT4_SUPER_MAGIC:
+	case BTRFS_SUPER_MAGIC:
+	case F2FS_SUPER_MAGIC:
+	case XFS_SUPER_MAGIC_LOCAL:
+	case MSDOS_SUPER_MAGIC:
+	case EXFAT_SUPER_MAGIC:
+	case OVERLAYFS_SUPER_MAGIC:
+	case PIPEFS_MAGIC:
+	case SOCKFS_MAGIC:
+	case MQUEUE_MAGIC_LOCAL:
+		return true;
+	}
+	return false;
+}
 
 /**
  * spec_place - where a modification of a file system ends up
@@ -40,24 +63,11 @@ enum spec_place spec_place(const struct super_block *sb)
 	rcu_read_unlock();
 	if (source)
 		return SPEC_PLACE_SOURCE;
-	switch (sb->s_magic) {
-	case TMPFS_MAGIC:
-	case RAMFS_MAGIC:
-	case HUGETLBFS_MAGIC:
-	case EXT4_SUPER_MAGIC:
-	case BTRFS_SUPER_MAGIC:
-	case F2FS_SUPER_MAGIC:
-	case XFS_SUPER_MAGIC_LOCAL:
-	case MSDOS_SUPER_MAGIC:
-	case EXFAT_SUPER_MAGIC:
-	case OVERLAYFS_SUPER_MAGIC:
-	case PIPEFS_MAGIC:
-	case SOCKFS_MAGIC:
-	case MQUEUE_MAGIC_LOCAL:
-		return SPEC_PLACE_LOCAL;
-	}
-	return SPEC_PLACE_FOREIGN;
+	return is_local(sb->s_magic) ? SPEC_PLACE_LOCAL : SPEC_PLACE_FOREIGN;
 }
+
+/* Of all local file systems that are no source's: how full they are. */
+static char space;
 
 /**
  * spec_put_inode - the running process is about to change an inode
@@ -68,24 +78,24 @@ enum spec_place spec_place(const struct super_block *sb)
 void spec_put_inode(struct inode *inode)
 {
 	spec_put(inode, SPEC_CH_FILE);
+	spec_put(&space, SPEC_CH_FILE);
 }
 
 /**
- * spec_modify - a process with dependencies is about to modify a file system
+ * spec_owed - what has to be durable before a file system may be modified
  * @sb: which
- * @ch: for statistics
+ * @dep: receives a copy of what the running process depends on
  *
  * On a source it must first be rid of what it owes to other sources: commits of
  * two file systems have no order (paper section 2.4).
  *
- * Context: process, no file-system lock held, may sleep.
- * Return: 0 to go on, or the error of spec_wait().
+ * Context: any.
+ * Return: the components of @dep to wait for, or 0.
  */
-int spec_modify(struct super_block *sb, enum spec_channel_id ch)
+u32 spec_owed(const struct super_block *sb, struct spec_dep *dep)
 {
 	struct speculator_source *source;
-	struct spec_dep dep;
-	u32 mask = spec_self_pending(&dep);
+	u32 mask = spec_self_pending(dep);
 
 	if (!mask)
 		return 0;
@@ -98,37 +108,28 @@ int spec_modify(struct super_block *sb, enum spec_channel_id ch)
 		if (source)
 			mask &= ~(1U << source->slot);
 		rcu_read_unlock();
-		dep.mask = mask;
-		return mask ? spec_wait(&dep, SPEC_CH_FILE, SPEC_WAIT_KILLABLE) : 0;
-	default:
-		return spec_wait(&dep, ch, SPEC_WAIT_KILLABLE);
+		break;
+	case SPEC_PLACE_FOREIGN:
+		break;
 	}
+	dep->mask = mask;
+	return mask;
 }
 
-/* A raw read of the disk below a source sees what is only in its page cache. */
-static void take_blkdev(struct inode *inode)
+/**
+ * spec_modify - a process with dependencies is about to modify a file system
+ * @sb: which
+ * @ch: for statistics
+ *
+ * Context: process, no file-system lock held, may sleep.
+ * Return: 0 to go on, or the error of spec_wait().
+ */
+int spec_modify(struct super_block *sb, enum spec_channel_id ch)
 {
-	u32 left = READ_ONCE(spec_marks.live);
+	struct spec_dep dep;
 
-	rcu_read_lock();
-	while (left) {
-		struct speculator_source *source =
-			spec_source_of_slot(__builtin_ctz(left));
-
-		left &= left - 1;
-		if (source && source->sb && source->sb->s_dev == inode->i_rdev)
-			spec_take_source(source, SPEC_CH_FILE);
-	}
-	rcu_read_unlock();
-}
-
-static noinline void take_mapping(struct address_space *mapping)
-{
-	struct inode *inode = mapping->host;
-
-	spec_take_inode(inode);
-	if (unlikely(S_ISBLK(inode->i_mode)))
-		take_blkdev(inode);
+	return spec_owed(sb, &dep) ?
+		spec_wait(&dep, ch, SPEC_WAIT_KILLABLE) : 0;
 }
 
 DEFINE_HOOK(filemap_read, ssize_t,
@@ -137,8 +138,7 @@ DEFINE_HOOK(filemap_read, ssize_t,
 {
 	ssize_t n = hook_orig_filemap_read(iocb, iter, already_read);
 
-	if (unlikely(atomic_read(&speculator_active)))
-		take_mapping(iocb->ki_filp->f_mapping);
+	spec_take_inode(iocb->ki_filp->f_mapping->host);
 	return n;
 }
 
@@ -149,6 +149,20 @@ DEFINE_HOOK(shmem_file_read_iter, ssize_t,
 	ssize_t n = hook_orig_shmem_file_read_iter(iocb, to);
 
 	spec_take_inode(inode);
+	return n;
+}
+
+/*
+ * Whose disk is it?  That of a source, the whole disk of which a source has a
+ * partition, a device below one, one that has a file of a source below it: a
+ * read of any of them may see what is not durable.
+ */
+DEFINE_HOOK(blkdev_read_iter, ssize_t,
+	    (struct kiocb *iocb, struct iov_iter *to), (iocb, to))
+{
+	ssize_t n = hook_orig_blkdev_read_iter(iocb, to);
+
+	spec_take_all(SPEC_CH_FILE);
 	return n;
 }
 
@@ -170,12 +184,44 @@ DEFINE_HOOK(iomap_dio_rw, ssize_t,
 	return n;
 }
 
+/*
+ * The same for file systems of the old kind (vfat, exfat). Later kernels have no
+ * submit_io; what is passed on is the same, and one word more than is looked at.
+ */
+DEFINE_HOOK(__blockdev_direct_IO, ssize_t,
+	    (struct kiocb *iocb, struct inode *inode, struct block_device *bdev,
+	     struct iov_iter *iter, void *get_block, void *end_io,
+	     void *submit_io, int flags),
+	    (iocb, inode, bdev, iter, get_block, end_io, submit_io, flags))
+{
+	ssize_t n = hook_orig___blockdev_direct_IO(iocb, inode, bdev, iter,
+						   get_block, end_io, submit_io,
+						   flags);
+
+	spec_take(inode, SPEC_CH_FILE);
+	return n;
+}
+
+DEFINE_HOOK(dax_iomap_rw, ssize_t,
+	    (struct kiocb *iocb, struct iov_iter *iter,
+	     const struct iomap_ops *ops), (iocb, iter, ops))
+{
+	ssize_t n = hook_orig_dax_iomap_rw(iocb, iter, ops);
+
+	spec_take(file_inode(iocb->ki_filp), SPEC_CH_FILE);
+	return n;
+}
+
 DEFINE_HOOK(iterate_dir, int, (struct file *file, struct dir_context *ctx),
 	    (file, ctx))
 {
+	struct inode *inode = file_inode(file);
 	int err = hook_orig_iterate_dir(file, ctx);
 
-	spec_take_inode(file_inode(file));
+	spec_take_inode(inode);
+	/* Its list may be one that was made for somebody else. */
+	if (inode->i_sb->s_magic == OVERLAYFS_SUPER_MAGIC)
+		spec_take_names();
 	return err;
 }
 
@@ -235,6 +281,106 @@ DEFINE_HOOK(name, long, (const struct pt_regs *regs), (regs))		\
 
 MINCORE(__x64_sys_mincore)
 MINCORE(__ia32_sys_mincore)
+
+/* Flags, extents, what is left to read. */
+DEFINE_HOOK(do_vfs_ioctl, int,
+	    (struct file *file, unsigned int fd, unsigned int cmd,
+	     unsigned long arg),
+	    (file, fd, cmd, arg))
+{
+	int err = hook_orig_do_vfs_ioctl(file, fd, cmd, arg);
+
+	spec_take_inode(file_inode(file));
+	return err;
+}
+
+/* Data that goes from file to file without being read. */
+static void move_on(struct file *from, struct file *to)
+{
+	spec_take_inode(file_inode(from));
+	if (spec_place(file_inode(to)->i_sb) == SPEC_PLACE_LOCAL)
+		spec_put_inode(file_inode(to));
+}
+
+DEFINE_HOOK(do_clone_file_range, loff_t,
+	    (struct file *from, loff_t pos_from, struct file *to, loff_t pos_to,
+	     loff_t len, unsigned int flags),
+	    (from, pos_from, to, pos_to, len, flags))
+{
+	loff_t n;
+
+	move_on(from, to);
+	n = hook_orig_do_clone_file_range(from, pos_from, to, pos_to, len,
+					  flags);
+	move_on(from, to);
+	return n;
+}
+
+DEFINE_HOOK(vfs_copy_file_range, ssize_t,
+	    (struct file *from, loff_t pos_from, struct file *to, loff_t pos_to,
+	     size_t len, unsigned int flags),
+	    (from, pos_from, to, pos_to, len, flags))
+{
+	ssize_t n;
+
+	move_on(from, to);
+	n = hook_orig_vfs_copy_file_range(from, pos_from, to, pos_to, len,
+					  flags);
+	move_on(from, to);
+	return n;
+}
+
+/* Tells whether two files are the same. */
+DEFINE_HOOK(vfs_dedupe_file_range_one, loff_t,
+	    (struct file *a, loff_t pos_a, struct file *b, loff_t pos_b,
+	     loff_t len, unsigned int flags),
+	    (a, pos_a, b, pos_b, len, flags))
+{
+	loff_t n = hook_orig_vfs_dedupe_file_range_one(a, pos_a, b, pos_b, len,
+						       flags);
+
+	spec_take_inode(file_inode(a));
+	spec_take_inode(file_inode(b));
+	return n;
+}
+
+/* A source answers by itself, with all that it has uncommitted. */
+DEFINE_HOOK(user_statfs, int, (const char __user *name, struct kstatfs *st),
+	    (name, st))
+{
+	int err = hook_orig_user_statfs(name, st);
+
+	if (!err && is_local(st->f_type))
+		spec_take(&space, SPEC_CH_FILE);
+	return err;
+}
+
+DEFINE_HOOK(fd_statfs, int, (int fd, struct kstatfs *st), (fd, st))
+{
+	int err = hook_orig_fd_statfs(fd, st);
+
+	if (!err && is_local(st->f_type))
+		spec_take(&space, SPEC_CH_FILE);
+	return err;
+}
+
+/* Usage by everybody. */
+DEFINE_HOOK(do_quotactl, int,
+	    (struct super_block *sb, int type, int cmd, qid_t id,
+	     void __user *addr, const struct path *path),
+	    (sb, type, cmd, id, addr, path))
+{
+	int err = hook_orig_do_quotactl(sb, type, cmd, id, addr, path);
+	struct speculator_source *source;
+
+	rcu_read_lock();
+	source = spec_source_of_sb(sb);
+	if (source)
+		spec_take_source(source, SPEC_CH_FILE);
+	rcu_read_unlock();
+	spec_take(&space, SPEC_CH_FILE);
+	return err;
+}
 
 /*
  * Locks: letting go of one tells the next holder something.  The key is beside
@@ -327,18 +473,26 @@ DEFINE_HOOK(locks_lock_inode_wait, int,
 DEFINE_HOOK_BEFORE(filp_close, int, (struct file *file, fl_owner_t id),
 		   (file, id))
 {
-	umode_t mode = file_inode(file)->i_mode;
+	struct inode *inode = file_inode(file);
+	umode_t mode = inode->i_mode;
 
-	spec_put(lock_key(file_inode(file)), SPEC_CH_LOCK);
+	spec_put(lock_key(inode), SPEC_CH_LOCK);
 	if (S_ISFIFO(mode) || S_ISSOCK(mode))
 		spec_put(file, SPEC_CH_FILE);
 	spec_close_gate(file);
+	/* A network file system writes out now; FUSE tells its server. */
+	if (S_ISREG(mode) && (file->f_mode & FMODE_WRITE) &&
+	    file->f_op->flush && spec_place(inode->i_sb) == SPEC_PLACE_FOREIGN)
+		spec_wait_self(SPEC_CH_FOREIGN, SPEC_WAIT_ALWAYS);
 }
 
 static struct spec_hook *const hooks[] = {
 	&hook_filemap_read,
 	&hook_shmem_file_read_iter,
+	&hook_blkdev_read_iter,
 	&hook_iomap_dio_rw,
+	&hook___blockdev_direct_IO,
+	&hook_dax_iomap_rw,
 	&hook_iterate_dir,
 	&hook_vfs_getattr_nosec,
 	&hook_security_inode_permission,
@@ -353,6 +507,13 @@ static struct spec_hook *const hooks[] = {
 	&hook___break_lease,
 	&hook_locks_lock_inode_wait,
 	&hook_filp_close,
+	&hook_do_vfs_ioctl,
+	&hook_do_clone_file_range,
+	&hook_vfs_copy_file_range,
+	&hook_vfs_dedupe_file_range_one,
+	&hook_user_statfs,
+	&hook_fd_statfs,
+	&hook_do_quotactl,
 };
 
 const struct spec_channel spec_flow_file = {

@@ -15,8 +15,10 @@
 enum spec_place { SPEC_PLACE_SOURCE, SPEC_PLACE_LOCAL, SPEC_PLACE_FOREIGN };
 
 enum spec_place spec_place(const struct super_block *sb);
+u32 spec_owed(const struct super_block *sb, struct spec_dep *dep);
 int spec_modify(struct super_block *sb, enum spec_channel_id ch);
 void spec_put_inode(struct inode *inode);
+void spec_take_names(void);
 
 /* The running process saw the inode's state; call it after the observation. */
 static __always_inline void spec_take_inode(struct inode *inode)

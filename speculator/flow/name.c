@@ -58,6 +58,16 @@ static __always_inline void walk_end(int seen, long ret)
 		spec_take_all(SPEC_CH_NAME);
 }
 
+/**
+ * spec_take_names - the running process saw names, nobody knows of which directory
+ *
+ * Context: any.
+ */
+void spec_take_names(void)
+{
+	spec_take(&changes, SPEC_CH_NAME);
+}
+
 struct filename;
 struct open_flags;
 
@@ -204,9 +214,9 @@ static void change(struct inode *dir, struct dentry *dentry)
 
 	if (!mask || spec_place(dir->i_sb) != SPEC_PLACE_LOCAL)
 		return;
-	spec_put(dir, SPEC_CH_NAME);
+	spec_put_inode(dir);
 	if (d_really_is_positive(dentry))
-		spec_put(d_inode(dentry), SPEC_CH_NAME);
+		spec_put_inode(d_inode(dentry));
 	spec_name_changed(dir, &dep, mask);
 }
 

@@ -27,37 +27,45 @@ void spec_open_position(struct file *file, int mask)
 	spec_put(file, SPEC_CH_FILE);
 }
 
-static const struct file *file_of(unsigned int fd)
+/*
+ * Where the data is, and the holes, and the end; and the position, which
+ * processes may share.
+ */
+static struct file *seek_begin(unsigned int fd)
 {
-	struct fd f = fdget(fd);
+	struct file *file = fget(fd);
 
-	if (f.file)
-		fdput(f);
-	return f.file;	/* only compared */
+	if (file)
+		spec_put(file, SPEC_CH_FILE);
+	return file;
+}
+
+static void seek_end(struct file *file)
+{
+	if (!file)
+		return;
+	spec_take(file, SPEC_CH_FILE);
+	spec_take_inode(file_inode(file));
+	fput(file);
 }
 
 DEFINE_HOOK(ksys_lseek, off_t,
 	    (unsigned int fd, off_t offset, unsigned int whence),
 	    (fd, offset, whence))
 {
-	const struct file *file = file_of(fd);
-	off_t ret;
+	struct file *file = seek_begin(fd);
+	off_t ret = hook_orig_ksys_lseek(fd, offset, whence);
 
-	spec_put(file, SPEC_CH_FILE);
-	ret = hook_orig_ksys_lseek(fd, offset, whence);
-	spec_take(file, SPEC_CH_FILE);
+	seek_end(file);
 	return ret;
 }
 
-/* _llseek() of 32-bit programs */
 DEFINE_HOOK(__ia32_sys_llseek, long, (const struct pt_regs *regs), (regs))
 {
-	const struct file *file = file_of(regs->bx);
-	long ret;
+	struct file *file = seek_begin(regs->bx);
+	long ret = hook_orig___ia32_sys_llseek(regs);
 
-	spec_put(file, SPEC_CH_FILE);
-	ret = hook_orig___ia32_sys_llseek(regs);
-	spec_take(file, SPEC_CH_FILE);
+	seek_end(file);
 	return ret;
 }
 
