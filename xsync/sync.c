@@ -181,8 +181,14 @@ DEFINE_HOOK_INSTEAD(sync_file_range, int,
 	if (flags & ~valid || offset < 0 || nbytes < 0 ||
 	    nbytes > LLONG_MAX - offset)
 		return HOOK_ORIGINAL;
-	if (speculator_exempt() || !promise_sb(sb, XSYNC_RANGE))
+	if (speculator_exempt())
 		return HOOK_ORIGINAL;
+	if (!promise_sb(sb, XSYNC_RANGE)) {
+		/* To another disk. */
+		int err = speculator_wait_current();
+
+		return err ? err : HOOK_ORIGINAL;
+	}
 	if (flags & (SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WAIT_AFTER))
 		return file_check_and_advance_wb_err(file);
 	return 0;

@@ -26,10 +26,11 @@
  * WAIT	wait; what is in no list
  * GO	nothing
  * PID	wait if the first argument is another process
- * SYNC, TRUNCATE	the first argument is a descriptor: as its file system
+ * TRUNCATE, SYNCFS	the first argument is a descriptor: as its file system
+ * SYNC	the same; also when only the file depends on something
  * FCNTL, PRCTL	by the command
  */
-enum { WAIT, GO, PID, SYNC, TRUNCATE, FCNTL, PRCTL };
+enum { WAIT, GO, PID, SYNC, SYNCFS, TRUNCATE, FCNTL, PRCTL };
 
 /* Both tables have them by this name. */
 #define CALLS_OF_BOTH(X)						\
@@ -40,7 +41,7 @@ enum { WAIT, GO, PID, SYNC, TRUNCATE, FCNTL, PRCTL };
 	X(vmsplice, GO) X(sendfile, GO) X(copy_file_range, GO)		\
 	X(readahead, GO) X(fadvise64, GO) X(fallocate, GO)		\
 	X(truncate, GO) X(ftruncate, TRUNCATE) X(lseek, GO)		\
-	X(fsync, GO) X(fdatasync, SYNC) X(syncfs, SYNC) X(sync, GO)	\
+	X(fsync, GO) X(fdatasync, SYNC) X(syncfs, SYNCFS) X(sync, GO)	\
 	X(sync_file_range, GO) X(msync, GO) X(flock, GO)		\
 	X(fcntl, FCNTL) X(ioctl, GO)					\
 	/* files: names and attributes */				\
@@ -272,6 +273,8 @@ static noinline long call_gate(unsigned int action, unsigned int first,
 		break;
 	case SYNC:
 		return spec_fd_gate(first, spec_fsync_gate);
+	case SYNCFS:
+		return spec_fd_gate(first, spec_syncfs_gate);
 	case TRUNCATE:
 		return spec_fd_gate(first, spec_truncate_gate);
 	case FCNTL:
@@ -298,7 +301,7 @@ static __always_inline long gate_64(const struct pt_regs *regs, unsigned int nr)
 {
 	unsigned int action = nr < ARRAY_SIZE(calls_64) ? calls_64[nr] : WAIT;
 
-	if (likely(action == GO) || !pending())
+	if (likely(action == GO) || (action != SYNC && !pending()))
 		return 0;
 	return call_gate(action, regs->di, regs->si);
 }
@@ -320,7 +323,7 @@ DEFINE_HOOK_GATE_LONG(ia32_sys_call,
 {
 	unsigned int action = nr < ARRAY_SIZE(calls_32) ? calls_32[nr] : WAIT;
 
-	if (likely(action == GO) || !pending())
+	if (likely(action == GO) || (action != SYNC && !pending()))
 		return 0;
 	return call_gate(action, regs->bx, regs->cx);
 }

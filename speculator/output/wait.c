@@ -6,6 +6,7 @@
  * waits: a kind of file, ioctl or file system nobody listed cannot leak.
  */
 
+#include <linux/backing-dev.h>
 #include <linux/file.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
@@ -13,6 +14,7 @@
 #include <linux/kernel_read_file.h>
 #include <linux/magic.h>
 #include <linux/major.h>
+#include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/mount.h>
 #include <linux/net.h>
@@ -22,6 +24,7 @@
 #include <asm/ioctls.h>
 #include <linux/fcntl.h>
 #include "../flow/event.h"
+#include "../call.h"
 #include "../flow/file.h"
 #include "../flow/open.h"
 #include "../object.h"
@@ -57,6 +60,28 @@ static bool is_harmless_device(dev_t dev)
 		MINOR(dev) == 8 || MINOR(dev) == 9);
 }
 
+/* A disk of its own, whose writes and commits nobody orders after ours. */
+static bool is_other_disk(const struct super_block *sb)
+{
+	switch (sb->s_magic) {
+	case TMPFS_MAGIC:
+	case RAMFS_MAGIC:
+	case HUGETLBFS_MAGIC:
+	case PIPEFS_MAGIC:
+	case SOCKFS_MAGIC:
+	case OVERLAYFS_SUPER_MAGIC:	/* comes again with the file below */
+		return false;
+	}
+	return spec_place(sb) != SPEC_PLACE_SOURCE;
+}
+
+/* Is what is written on the disk when the write returns? */
+static bool is_written_through(struct file *file)
+{
+	return (file->f_flags & (O_DIRECT | O_DSYNC)) ||
+	       IS_SYNC(file_inode(file));
+}
+
 static noinline int write_gate(struct file *file)
 {
 	struct inode *inode = file_inode(file);
@@ -67,7 +92,9 @@ static noinline int write_gate(struct file *file)
 	case S_IFDIR:
 		if (spec_place(inode->i_sb) == SPEC_PLACE_LOCAL) {
 			spec_put_inode(inode);
-			return 0;
+			return is_written_through(file) &&
+			       is_other_disk(inode->i_sb) ?
+				wait_for(SPEC_CH_FSYNC) : 0;
 		}
 		return spec_modify(inode->i_sb, SPEC_CH_FOREIGN);
 	case S_IFIFO:		/* flow/pipe.c */
@@ -278,61 +305,148 @@ DEFINE_HOOK_GATE(security_file_ioctl_compat,
  * Every modification of names and attributes asks for write access first,
  * before any lock of a file system is taken.
  */
+static int change_gate(struct super_block *sb)
+{
+	if (!pending())
+		return 0;
+	if ((sb->s_flags & (SB_SYNCHRONOUS | SB_DIRSYNC)) && is_other_disk(sb))
+		return wait_for(SPEC_CH_FSYNC);
+	return spec_modify(sb, SPEC_CH_FOREIGN);
+}
+
 DEFINE_HOOK_GATE(mnt_want_write, (struct vfsmount *mnt), (mnt))
 {
-	return pending() ? spec_modify(mnt->mnt_sb, SPEC_CH_FOREIGN) : 0;
+	return change_gate(mnt->mnt_sb);
 }
 
 DEFINE_HOOK_GATE(mnt_want_write_file, (struct file *file), (file))
 {
-	return pending() ? spec_modify(file_inode(file)->i_sb,
-				       SPEC_CH_FOREIGN) : 0;
+	return change_gate(file_inode(file)->i_sb);
+}
+
+/*
+ * The first store through a shared mapping to a page of another source, or of a
+ * foreign file system.  The page is not locked yet.  mmap_lock is let go, as
+ * the kernel does when a fault waits for the disk, and the fault is tried again.
+ * Where the caller does not allow that we wait with it: no commit needs it.
+ */
+DEFINE_HOOK_GATE(do_page_mkwrite, (struct vm_fault *vmf), (vmf))
+{
+	struct inode *inode = file_inode(vmf->vma->vm_file);
+	struct spec_dep dep;
+	u32 mask;
+
+	if (!pending())
+		return 0;
+	if (spec_place(inode->i_sb) == SPEC_PLACE_LOCAL) {
+		spec_put_inode(inode);
+		return 0;
+	}
+	mask = spec_owed(inode->i_sb, &dep);
+	if (!mask)
+		return 0;
+	if (spec_dep_lost(mask))
+		return (__force int)VM_FAULT_SIGBUS;
+	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY))
+		return spec_wait(&dep, SPEC_CH_FOREIGN, SPEC_WAIT_KILLABLE) ?
+			(__force int)VM_FAULT_SIGBUS : 0;
+	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT) {
+		spec_request_commit(&dep, mask);
+	} else {
+		mmap_read_unlock(vmf->vma->vm_mm);
+		spec_wait(&dep, SPEC_CH_FOREIGN, SPEC_WAIT_KILLABLE);
+	}
+	return (__force int)(VM_FAULT_RETRY | VM_FAULT_NOPAGE);
 }
 
 /**
- * spec_fsync_gate - the running process asks for a commit on a file system
- * @sb: which
+ * spec_fsync_gate - the running process asks for a commit of a file
+ * @file: which
  *
- * On another disk it is external output; memory is not a disk.
+ * On another disk it is external output, of the process and of what others have
+ * written to the file.
  *
  * Context: process, may sleep.
  * Return: 0 to go on, or the error of spec_wait().
  */
-int spec_fsync_gate(struct super_block *sb)
+int spec_fsync_gate(struct file *file)
 {
-	if (!pending())
+	struct inode *inode = file_inode(file);
+
+	if (spec_place(inode->i_sb) == SPEC_PLACE_SOURCE)
+		return spec_modify(inode->i_sb, SPEC_CH_FSYNC);
+	if (!is_other_disk(inode->i_sb))
 		return 0;
-	if (sb->s_magic == TMPFS_MAGIC || sb->s_magic == RAMFS_MAGIC ||
-	    sb->s_magic == HUGETLBFS_MAGIC)
-		return 0;
-	if (spec_place(sb) == SPEC_PLACE_SOURCE)
-		return spec_modify(sb, SPEC_CH_FSYNC);
-	return wait_for(SPEC_CH_FSYNC);
+	spec_take_inode(inode);
+	return pending() ? wait_for(SPEC_CH_FSYNC) : 0;
 }
 
 DEFINE_HOOK_GATE(vfs_fsync_range,
 		 (struct file *file, loff_t start, loff_t end, int datasync),
 		 (file, start, end, datasync))
 {
-	return spec_fsync_gate(file_inode(file)->i_sb);
+	return spec_fsync_gate(file);
 }
 
 /* Some kernels inline the above here, and into fdatasync(). */
 DEFINE_HOOK_GATE(vfs_fsync, (struct file *file, int datasync), (file, datasync))
 {
-	return spec_fsync_gate(file_inode(file)->i_sb);
+	return spec_fsync_gate(file);
 }
 
 /**
- * spec_truncate_gate - the running process is about to cut a file
- * @sb: its file system
+ * spec_syncfs_gate - the running process asks for a commit of a file system
+ * @file: of it
  *
  * Context: process, may sleep.
  * Return: 0 to go on, or the error of spec_wait().
  */
-int spec_truncate_gate(struct super_block *sb)
+int spec_syncfs_gate(struct file *file)
 {
-	return spec_modify(sb, SPEC_CH_FOREIGN);
+	struct super_block *sb = file_inode(file)->i_sb;
+
+	if (spec_place(sb) == SPEC_PLACE_SOURCE)
+		return spec_modify(sb, SPEC_CH_FSYNC);
+	/* What is below an overlay is only known under its s_umount. */
+	if (!is_other_disk(sb) && sb->s_magic != OVERLAYFS_SUPER_MAGIC)
+		return 0;
+	return pending() ? wait_for(SPEC_CH_FSYNC) : 0;
+}
+
+DEFINE_KERNEL_CALL(iterate_supers, void,
+		   (void (*fn)(struct super_block *sb, void *arg), void *arg));
+
+static void look_for_disk(struct super_block *sb, void *found)
+{
+	/* noop: those without a device of their own, proc and the like. */
+	if (sb->s_bdi == &noop_backing_dev_info || sb_rdonly(sb) ||
+	    !is_other_disk(sb))
+		return;
+	if (sb->s_op->sync_fs || bdi_has_dirty_io(sb->s_bdi))
+		*(bool *)found = true;
+}
+
+/* Only where another disk, or a server, may have something to write. */
+DEFINE_HOOK_VOID(ksys_sync, (void), ())
+{
+	bool found = false;
+
+	if (pending())
+		call_iterate_supers(look_for_disk, &found);
+	if (!found || !wait_for(SPEC_CH_FSYNC))
+		hook_orig_ksys_sync();
+}
+
+/**
+ * spec_truncate_gate - the running process is about to cut a file
+ * @file: which
+ *
+ * Context: process, may sleep.
+ * Return: 0 to go on, or the error of spec_wait().
+ */
+int spec_truncate_gate(struct file *file)
+{
+	return spec_modify(file_inode(file)->i_sb, SPEC_CH_FOREIGN);
 }
 
 /**
@@ -343,13 +457,13 @@ int spec_truncate_gate(struct super_block *sb)
  * Context: process, may sleep.
  * Return: what @gate has said, or 0 if there is no such file.
  */
-int spec_fd_gate(unsigned int fd, int (*gate)(struct super_block *sb))
+int spec_fd_gate(unsigned int fd, int (*gate)(struct file *file))
 {
 	struct fd f = fdget(fd);
 	int err = 0;
 
 	if (f.file) {
-		err = gate(file_inode(f.file)->i_sb);
+		err = gate(f.file);
 		fdput(f);
 	}
 	return err;
@@ -412,6 +526,15 @@ DEFINE_HOOK_GATE(security_bpf,
 	return pending() ? wait_for(SPEC_CH_SYSTEM) : 0;
 }
 
+/* Limits and usage; what is set goes to a disk. */
+DEFINE_HOOK(quotactl_block, struct super_block *,
+	    (const char __user *special, int cmd), (special, cmd))
+{
+	int err = pending() ? wait_for(SPEC_CH_SYSTEM) : 0;
+
+	return err ? ERR_PTR(err) : hook_orig_quotactl_block(special, cmd);
+}
+
 /* Modules, firmware, kexec images: from memory and from a file. */
 DEFINE_HOOK_GATE(security_kernel_read_file,
 		 (struct file *file, enum kernel_read_file_id id,
@@ -458,9 +581,10 @@ static int install(char *why, size_t why_len)
 	tty_write_fn = (void *)speculator_symbol("tty_write");
 	redirected_tty_write_fn =
 		(void *)speculator_symbol("redirected_tty_write");
-	if (tty_write_fn && redirected_tty_write_fn)
+	if (tty_write_fn && redirected_tty_write_fn &&
+	    kernel_call_find(iterate_supers))
 		return 0;
-	snprintf(why, why_len, "tty_write or redirected_tty_write is not in this kernel");
+	snprintf(why, why_len, "tty_write, redirected_tty_write or iterate_supers is not in this kernel");
 	return -ENOENT;
 }
 
@@ -471,13 +595,16 @@ static struct spec_hook *const hooks[] = {
 	&hook_security_file_ioctl_compat,
 	&hook_mnt_want_write,
 	&hook_mnt_want_write_file,
+	&hook_do_page_mkwrite,
 	&hook_vfs_fsync_range,
 	&hook_vfs_fsync,
+	&hook_ksys_sync,
 	&hook_security_mmap_file,
 	&hook_security_sb_mount,
 	&hook_security_sb_umount,
 	&hook_security_move_mount,
 	&hook_security_settime64,
+	&hook_quotactl_block,
 	&hook_security_bpf,
 	&hook_security_kernel_load_data,
 	&hook_security_kernel_read_file,

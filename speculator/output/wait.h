@@ -4,11 +4,11 @@
 #define _SPEC_WAIT_H
 
 struct file;
-struct super_block;
 
 void spec_close_gate(struct file *file);
-int spec_fsync_gate(struct super_block *sb);
-int spec_truncate_gate(struct super_block *sb);
-int spec_fd_gate(unsigned int fd, int (*gate)(struct super_block *sb));
+int spec_fsync_gate(struct file *file);
+int spec_syncfs_gate(struct file *file);
+int spec_truncate_gate(struct file *file);
+int spec_fd_gate(unsigned int fd, int (*gate)(struct file *file));
 
 #endif /* _SPEC_WAIT_H */
