@@ -8,10 +8,12 @@
 #define SELFTESTS_GATE_H
 
 #include <fcntl.h>
+#include <linux/dm-ioctl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -49,15 +51,30 @@ static inline int gate_setup(bool xsync)
 	return gate_lib(xsync ? "gate_setup xsync" : "gate_setup plain");
 }
 
+/* As dmsetup does it, without the time that starting a program takes. */
+static inline int gate_move(unsigned int flags)
+{
+	struct dm_ioctl dm = {
+		.version = { DM_VERSION_MAJOR, 0, 0 },
+		.data_size = sizeof(dm), .flags = flags, .name = "gate",
+	};
+	int fd = open("/dev/mapper/control", O_RDWR);
+	int err = fd < 0 ? -1 : ioctl(fd, DM_DEV_SUSPEND, &dm);
+
+	close(fd);
+	return err;
+}
+
 /* Shut the gate: nothing becomes durable until gate_resume(). */
 static inline int gate_suspend(void)
 {
-	return gate_lib("gate_suspend");
+	return gate_move(DM_SUSPEND_FLAG | DM_SKIP_LOCKFS_FLAG |
+			 DM_NOFLUSH_FLAG);
 }
 
 static inline int gate_resume(void)
 {
-	return gate_lib("gate_resume");
+	return gate_move(0);
 }
 
 static inline int gate_teardown(void)

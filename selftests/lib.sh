@@ -76,8 +76,16 @@ unload_modules() {
 # An ext4 on a scratch disk below a device mapper target that can be shut: no
 # I/O reaches the disk, and nothing can become durable, until it is opened.
 
-GATE_DEV=/dev/mapper/gate
-GATE_MNT=/mnt/gate
+# gate_use NAME [DEVICE]: which gate the functions below are about, where a
+# test has several. A device below it, if it is not the first scratch disk.
+gate_use() {
+	GATE=$1
+	GATE_DISK=$2
+	GATE_DEV=/dev/mapper/$GATE
+	GATE_MNT=/mnt/$GATE
+}
+
+gate_use gate
 
 # There is no udevd in the guest: dmsetup has to make the nodes.
 export DM_DISABLE_UDEV=1
@@ -105,11 +113,11 @@ gate_setup() {
 	plain) options=${2:-defaults} ;;
 	*) echo "gate_setup: xsync or plain?" >&2; return 2 ;;
 	esac
-	disk=$(scratch_disk scratch0) || return
+	disk=${GATE_DISK:-$(scratch_disk scratch0)} || return
 	modprobe -a dm_mod ext4 || return
-	dmsetup create gate \
+	dmsetup create "$GATE" \
 		--table "0 $(blockdev --getsz "$disk") linear $disk 0" || return
-	mkfs.ext4 -q -F -J size=128 \
+	mkfs.ext4 -q -F -J size="${GATE_JOURNAL:-128}" \
 		-E lazy_itable_init=1,lazy_journal_init=1,nodiscard \
 		"$GATE_DEV" || return
 	mkdir -p "$GATE_MNT"
@@ -124,11 +132,11 @@ gate_setup() {
 # Shut the gate. --nolockfs: don't freeze the file system, --noflush: don't
 # wait for what is queued.
 gate_suspend() {
-	dmsetup suspend --nolockfs --noflush gate
+	dmsetup suspend --nolockfs --noflush "$GATE"
 }
 
 gate_resume() {
-	dmsetup resume gate
+	dmsetup resume "$GATE"
 }
 
 gate_teardown() {
@@ -136,7 +144,7 @@ gate_teardown() {
 	if mountpoint -q "$GATE_MNT"; then
 		umount "$GATE_MNT" || return
 	fi
-	dmsetup remove --retry gate
+	dmsetup remove --retry "$GATE"
 }
 
 # --- the observer ----------------------------------------------------------
