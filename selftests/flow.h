@@ -23,7 +23,9 @@
 #include "kselftest.h"
 #include "outside.h"
 
+#ifndef STEP
 #define STEP 150 /* ms between "B waits", "A acts" and "B looks" */
+#endif
 
 /**
  * struct flow - a channel
@@ -49,6 +51,10 @@ static void close_objects(void);
 static pid_t pid_b; /* for an A that addresses B */
 static pid_t third; /* a process that make() has started */
 
+/* How A becomes dependent, and how that is committed. */
+static void (*flow_taint)(void) = taint;
+static void (*flow_commit)(void) = commit_all;
+
 enum mode { EARLY, LATE, CLEAN };
 
 static void child_b(const struct flow *f, enum mode mode)
@@ -64,7 +70,7 @@ static void child_b(const struct flow *f, enum mode mode)
 static void child_a(const struct flow *f, enum mode mode)
 {
 	if (mode != CLEAN)
-		taint();
+		flow_taint();
 	sleep_ms(STEP);
 	f->a();
 	sleep_ms(5000); /* exit would tell the parent */
@@ -108,7 +114,7 @@ static void run_flow(const struct flow *f, enum mode mode)
 	if (mode == CLEAN) {
 		ksft_test_result(before, "%s: %s\n", f->name, mode_name[mode]);
 	} else {
-		commit_all();
+		flow_commit();
 		after = before || heard("B", 3000);
 		if (before)
 			ksft_print_msg("%s: seen before the commit\n", f->name);
@@ -143,7 +149,7 @@ static void run_bystander(const struct flow *f)
 		child_a(f, EARLY);
 	close_objects();
 	before = heard("B", 5 * STEP);
-	commit_all();
+	flow_commit();
 	ksft_test_result(before, "%s: bystander\n", f->name);
 	drop_children(a, b);
 }

@@ -2,7 +2,6 @@
 /* vm: own smp=2 thread=multi timeout=500 */
 /* What passes a dependency on: files, pipes, sockets, processes, terminals; see flow.h. */
 #include <errno.h>
-#include <linux/io_uring.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/file.h>
@@ -20,6 +19,7 @@
 #include <dirent.h>
 #include <termios.h>
 #include "flow.h"
+#include "uring.h"
 
 #define DIR_ "/tmp/flows/"
 
@@ -717,41 +717,9 @@ static void flock_b(void)
 	flock(fd, LOCK_SH);
 }
 
-/* io_uring, by hand: one request at a time. */
 static int uring_op(int op, int fd, void *buf, unsigned int len)
 {
-	struct io_uring_params par = {};
-	int ring = syscall(SYS_io_uring_setup, 4, &par);
-	struct io_uring_sqe *sqes;
-	char *sq, *cq;
-	unsigned int tail, head;
-
-	if (ring < 0)
-		_exit(94);
-	sq = mmap(0, par.sq_off.array + par.sq_entries * 4,
-		  PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQ_RING);
-	cq = mmap(0,
-		  par.cq_off.cqes +
-			  par.cq_entries * sizeof(struct io_uring_cqe),
-		  PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_CQ_RING);
-	sqes = mmap(0, par.sq_entries * sizeof(*sqes), PROT_READ | PROT_WRITE,
-		    MAP_SHARED, ring, IORING_OFF_SQES);
-	memset(sqes, 0, sizeof(*sqes));
-	sqes->opcode = op;
-	sqes->fd = fd;
-	sqes->addr = (unsigned long)buf;
-	sqes->len = len;
-	tail = *(unsigned int *)(sq + par.sq_off.tail);
-	((unsigned int *)(sq + par.sq_off.array))[0] = 0;
-	__atomic_store_n((unsigned int *)(sq + par.sq_off.tail), tail + 1,
-			 __ATOMIC_RELEASE);
-	while (syscall(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS,
-		       NULL, 0) < 0)
-		;
-	head = *(unsigned int *)(cq + par.cq_off.head);
-	return ((struct io_uring_cqe *)(cq + par.cq_off.cqes))
-		[head & *(unsigned int *)(cq + par.cq_off.ring_mask)]
-			.res;
+	return uring_do(0, 0, op, fd, buf, len);
 }
 
 static void uring_a(void)

@@ -3,9 +3,7 @@
 /*
  * Law 1 for everything that is neither passed on nor held (output/wait.c): a
  * process that depends on a commit that has not happened waits in the call
- * until it has. Each row is run by a tainted process, which must wait for the
- * commit and then go on, and by a clean one, which must not wait. Harmless rows
- * must not wait in either.
+ * until it has; see waits.h.
  */
 #include <errno.h>
 #include <linux/bpf.h>
@@ -29,17 +27,9 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
-#include "kselftest.h"
-#include "outside.h"
+#include "waits.h"
 
-static int fd, id;
-
-static void opened(int got)
-{
-	if (got < 0)
-		ksft_exit_fail_msg("cannot make an object: %m\n");
-	fd = got;
-}
+static int id;
 
 static void mk_none(void)
 {
@@ -403,19 +393,7 @@ static int do_getpid(void)
 	return syscall(SYS_getpid) < 0;
 }
 
-/**
- * struct row - a call
- * @name: for TAP
- * @make: in the clean parent
- * @act: returns less than 0 on error
- * @waits: whether a tainted process must wait
- */
-static const struct row {
-	const char *name;
-	void (*make)(void);
-	int (*act)(void);
-	bool waits;
-} rows[] = {
+static const struct wait_row rows[] = {
 	{ "getpid", mk_none, do_getpid, false },
 	{ "write /dev/null", mk_null, do_write, false },
 	{ "write /dev/urandom", mk_urandom, do_write, false },
@@ -455,57 +433,6 @@ static const struct row {
 	{ "32-bit keyctl", mk_low, do_keyctl32, true },
 };
 
-#define COMMIT_AFTER 500
-
-static void run(const struct row *row, bool tainted)
-{
-	int waited = -1, err = -1;
-	char buf[64];
-	ssize_t n;
-	pid_t a;
-
-	row->make();
-	a = fork();
-	if (!a) {
-		long long t;
-
-		if (tainted)
-			taint();
-		t = now_ms();
-		err = row->act();
-		snprintf(buf, sizeof(buf), "%lld %d", now_ms() - t,
-			 err < 0 ? errno : 0);
-		say(buf);
-		sleep_ms(5000);
-		_exit(0);
-	}
-	if (fd >= 0)
-		close(fd);
-	sleep_ms(COMMIT_AFTER);
-	commit_all();
-	for (int i = 0; i < 30; i++) {
-		n = recv(outside_rx, buf, sizeof(buf) - 1, MSG_DONTWAIT);
-		if (n > 0) {
-			buf[n] = 0;
-			if (sscanf(buf, "%d %d", &waited, &err) != 2)
-				ksft_exit_fail_msg("said '%s'\n", buf);
-			break;
-		}
-		sleep_ms(100);
-	}
-	ksft_print_msg("%s: waited %d ms, error %d\n", row->name, waited, err);
-	if (tainted && row->waits)
-		ksft_test_result(waited >= COMMIT_AFTER * 3 / 4 && !err,
-				 "%s: waits when tainted\n", row->name);
-	else
-		ksft_test_result(waited >= 0 && waited < COMMIT_AFTER / 2 &&
-					 !err,
-				 "%s: does not wait when %s\n", row->name,
-				 tainted ? "tainted" : "clean");
-	kill(a, SIGKILL);
-	waitpid(a, NULL, 0);
-}
-
 int main(void)
 {
 	unsigned int i;
@@ -521,10 +448,8 @@ int main(void)
 		   "mount -t cgroup2 none /sys/fs/cgroup; }") ||
 	    outside_open() || source_open())
 		ksft_exit_fail_msg("cannot set up: %m\n");
-	for (i = 0; i < ARRAY_SIZE(rows); i++) {
-		run(&rows[i], true);
-		run(&rows[i], false);
-	}
+	for (i = 0; i < ARRAY_SIZE(rows); i++)
+		run_wait(&rows[i], taint, commit_all);
 	outside_close();
 	rmdir("/sys/fs/cgroup/waits");
 	if (system("umount /sys/fs/cgroup; umount /mnt/waits"))
