@@ -715,6 +715,36 @@ TEST_F(tty, a_virtual_console_is_held)
 	close(vt);
 }
 
+#define MANY	20
+
+TEST_F(tty, twenty_terminals_at_once)
+{
+	struct child c[MANY];
+	char path[MANY][16], text[MANY][32];
+	struct output out[MANY];
+	int vt[MANY], i;
+
+	for (i = 0; i < MANY; i++) {
+		snprintf(path[i], sizeof(path[i]), "/dev/tty%d", 20 + i);
+		snprintf(text[i], sizeof(text[i]), "\033cmany-%d.", i);
+		vt[i] = open(path[i], O_RDWR | O_NOCTTY);
+		ASSERT_LE(0, vt[i]);
+		out[i] = (struct output){ .path = path[i], .text = text[i],
+					  .tainted = true };
+		c[i] = start(write_output, &out[i]);
+	}
+	EXPECT_TRUE(wait_held(MANY));
+	sleep_ms(NEVER);
+	for (i = 0; i < MANY; i++)
+		EXPECT_FALSE(on_screen(20 + i, "many-"));
+	ASSERT_EQ(0, commit());
+	for (i = 0; i < MANY; i++) {
+		EXPECT_TRUE(wait_on_screen(20 + i, text[i] + 2, SOON));
+		end(&c[i]);
+		close(vt[i]);
+	}
+}
+
 /* Echo is the kernel's answer to a key, not the output of a process. */
 TEST_F(tty, echo_is_not_held)
 {
@@ -808,6 +838,38 @@ TEST_F(tty, a_session_leader_may_exit_before_the_commit)
 	ASSERT_EQ(0, commit());
 	EXPECT_TRUE(wait_on_screen(6, "leader-held", SOON));
 	end(&c);
+}
+
+static void lead_session_and_hang_up(void *arg)
+{
+	signal(SIGHUP, SIG_IGN);
+	lead_session(arg);
+	report(vhangup());
+}
+
+/* So does vhangup(), which waits for what is held. */
+TEST_F(tty, vhangup_shows_what_is_held_first)
+{
+	struct child c = start(lead_session_and_hang_up,
+			       OUTPUT("/dev/tty10", "\033changup-held\n",
+				      .tainted = true));
+	int vt = open("/dev/vcs10", O_RDONLY);
+	struct report r;
+	long long when;
+
+	EXPECT_TRUE(wait_held(1));
+	EXPECT_FALSE(wait_on_screen(10, "hangup-held", NEVER));
+	when = now_ms();
+	ASSERT_EQ(0, commit());
+	EXPECT_TRUE(wait_on_screen(10, "hangup-held", SOON));
+	ASSERT_TRUE(next_report(&c, &r));
+	EXPECT_EQ(14, r.ret);
+	EXPECT_GT(when, r.when);
+	ASSERT_TRUE(next_report(&c, &r));
+	EXPECT_EQ(0, r.ret);
+	EXPECT_LE(when, r.when);
+	end(&c);
+	close(vt);
 }
 
 static void write_in_background(void *arg)
