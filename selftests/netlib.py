@@ -270,8 +270,8 @@ def with_data(since, **want):
 class Child:
     """A process that executes Python on demand, in our namespace.
 
-    How far it is it tells by its name, which carries no dependency.  answer()
-    does, so it must only be called after the commit.
+    How far it is it tells by its name, which the test reads as an exempt task.
+    answer() carries a dependency, so it must only be called after the commit.
     """
     all = []
 
@@ -343,11 +343,15 @@ class Child:
 
     def stage(self):
         """The number of the last order begun, and of the last one done."""
+        # Who looks at a process takes over from it, but an exempt one does not.
+        libc.prctl(57, 1, 0, 0, 0)          # PR_SET_IO_FLUSHER
         try:
             with open(f"/proc/{self.runner}/comm") as file:
                 word, _, number = file.read().strip().partition(" ")
         except OSError:
             return self.orders, self.orders     # it has exited
+        finally:
+            libc.prctl(57, 0, 0, 0, 0)
         if word not in ("begun", "done"):
             return 0, 0
         return int(number), int(number) - (word == "begun")
