@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
+#define STEP 250 /* a disk below, and programs that are started */
 #include "flow.h"
 #include "uring.h"
 
