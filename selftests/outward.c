@@ -335,7 +335,9 @@ static void make_kinds(void)
 
 	sigemptyset(&set);
 	kind("file", open("/tmp/outward.file", O_RDWR | O_CREAT, 0600));
-	kind("directory", open("/tmp", O_RDONLY));
+	/* Not one that others pass through: an ioctl counts as a change. */
+	mkdir("/tmp/outward.dir", 0700);
+	kind("directory", open("/tmp/outward.dir", O_RDONLY));
 	kind("proc file", open("/proc/self/stat", O_RDONLY));
 	kind("sysfs file", open("/sys/kernel/uevent_seqnum", O_RDONLY));
 	kind("udp", socket(AF_INET, SOCK_DGRAM, 0));
