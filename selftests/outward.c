@@ -398,7 +398,7 @@ static void commands(void)
 		add("FS_IOC_GETFLAGS", kinds[i].name, do_ioctl, kinds[i].fd,
 		    FS_IOC_GETFLAGS,
 		    strcmp(path, "file") && strcmp(path, "directory") &&
-			    strcmp(path, "memfd"));
+			    strcmp(path, "memfd") && strcmp(path, "mqueue"));
 		add("FITHAW", kinds[i].name, do_ioctl, kinds[i].fd, FITHAW,
 		    true);
 	}

@@ -130,7 +130,7 @@ static struct map_link *find_link(const struct mm_struct *mm,
 	return NULL;
 }
 
-static void begin_spreading(unsigned long *flags)
+static void begin_spreading(unsigned long *flags) __acquires(&map_lock)
 {
 	raw_spin_lock_irqsave(&map_lock, *flags);
 	WRITE_ONCE(spec_spreading, 1);
@@ -138,7 +138,7 @@ static void begin_spreading(unsigned long *flags)
 	smp_wmb();
 }
 
-static void end_spreading(unsigned long flags)
+static void end_spreading(unsigned long flags) __releases(&map_lock)
 {
 	smp_store_release(&spec_spreading, 0);
 	raw_spin_unlock_irqrestore(&map_lock, flags);
