@@ -72,6 +72,14 @@ unload_modules() {
 	return $status
 }
 
+# unseen COMMAND...: as an exempt task, which takes nothing over from what it
+# looks at, nor does who waits for it
+unseen() {
+	python3 -c 'import ctypes, os, sys
+ctypes.CDLL(None).prctl(57, 1, 0, 0, 0)		# PR_SET_IO_FLUSHER
+os.execvp(sys.argv[1], sys.argv[1:])' "$@"
+}
+
 # --- the gate --------------------------------------------------------------
 # An ext4 on a scratch disk below a device mapper target that can be shut: no
 # I/O reaches the disk, and nothing can become durable, until it is opened.
@@ -122,6 +130,9 @@ gate_setup() {
 		"$GATE_DEV" || return
 	mkdir -p "$GATE_MNT"
 	mount -t ext4 -o "$options" "$GATE_DEV" "$GATE_MNT" || return
+	# Nothing is written in the background: what is under way when the gate
+	# is shut stays locked, and holds up who wants to look at it.
+	echo 0 > /proc/sys/vm/dirty_writeback_centisecs
 	# The shut gate holds reads up too: have the root directory, the bitmaps
 	# and the first inodes in memory, so that only what has to become
 	# durable can block. A test does the same for its own directories.
@@ -145,6 +156,7 @@ gate_teardown() {
 		umount "$GATE_MNT" || return
 	fi
 	dmsetup remove --retry "$GATE"
+	echo 500 > /proc/sys/vm/dirty_writeback_centisecs
 }
 
 # --- the observer ----------------------------------------------------------

@@ -69,8 +69,7 @@ import ctypes
 ctypes.CDLL(None).prctl(15, ','.join(map(str, answers)).encode())
 time.sleep(5)
 """, sleeps=3)
-with open(f"/proc/{lost.runner}/comm") as file:
-    answers = file.read().strip().split(",")
+answers = read_proc(f"/proc/{lost.runner}/comm").strip().split(",")
 check(answers[0] in ("5", "104", "32") and answers[1:] == ["5"] * 5,
       "its calls fail with EIO", answers)
 lost.do("i.close()")

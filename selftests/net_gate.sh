@@ -44,7 +44,8 @@ port() {
 }
 
 retransmits() {
-	awk '$1 == "Tcp:" && $13 ~ /^[0-9]+$/ { print $13 }' /proc/net/snmp
+	unseen awk '$1 == "Tcp:" && $13 ~ /^[0-9]+$/ { print $13 }' \
+		/proc/net/snmp
 }
 
 for_ever=$(mktemp -u)

@@ -150,12 +150,21 @@ def requested():
         return int(file.read().split()[1])
 
 
+def read_proc(path):
+    """A file of /proc. Who looks there takes over, but an exempt task does not."""
+    libc.prctl(57, 1, 0, 0, 0)              # PR_SET_IO_FLUSHER
+    try:
+        with open(path) as file:
+            return file.read()
+    finally:
+        libc.prctl(57, 0, 0, 0, 0)
+
+
 def netstat(*names):
     """Counters of our side, by name."""
     values = {}
     for path in ("/proc/net/netstat", "/proc/net/snmp"):
-        with open(path) as file:
-            lines = file.read().splitlines()
+        lines = read_proc(path).splitlines()
         for head, row in zip(lines[::2], lines[1::2]):
             proto = head.split(":")[0]
             prefix = "" if proto.endswith("Ext") else proto
@@ -343,15 +352,11 @@ class Child:
 
     def stage(self):
         """The number of the last order begun, and of the last one done."""
-        # Who looks at a process takes over from it, but an exempt one does not.
-        libc.prctl(57, 1, 0, 0, 0)          # PR_SET_IO_FLUSHER
         try:
-            with open(f"/proc/{self.runner}/comm") as file:
-                word, _, number = file.read().strip().partition(" ")
+            word, _, number = read_proc(f"/proc/{self.runner}/comm") \
+                .strip().partition(" ")
         except OSError:
             return self.orders, self.orders     # it has exited
-        finally:
-            libc.prctl(57, 0, 0, 0, 0)
         if word not in ("begun", "done"):
             return 0, 0
         return int(number), int(number) - (word == "begun")
