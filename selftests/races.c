@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /* vm: own smp=2 thread=multi timeout=400 */
 /*
- * Races between two processors, $LOOPS times (20,000): the writer becomes dependent on a new sequence
- * and passes it on as data, as fast as it can; the reader gets the number and
- * must, at that moment, depend on it (debugfs speculator/self). The reader
- * sleeps at times, and at times is just looking.
+ * Races between two processors, $LOOPS times (20,000): the writer becomes
+ * dependent on a new sequence and passes it on as data, as fast as it can; the
+ * reader gets the number and must, at that moment, depend on it (debugfs
+ * speculator/self). The reader sleeps at times, and at times is just looking.
  *
  * A third process, which takes part in nothing, commits all there is every few
  * milliseconds: dependencies come, go and come again.

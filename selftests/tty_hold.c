@@ -411,7 +411,8 @@ TEST_F(tty, each_commit_shows_its_own)
 	p = fgets(text, sizeof(text), file);
 	fclose(file);
 	ASSERT_NE(NULL, p);
-	ASSERT_EQ(1, sscanf(text, "latest=%u", &latest));
+	ASSERT_EQ(0, strncmp(text, "latest=", 7));
+	latest = strtoul(text + 7, NULL, 10);
 	snprintf(text, sizeof(text), "%u", latest - 2);
 	ASSERT_EQ(0, write_file(TEST_SOURCE "commit", text));
 	EXPECT_TRUE(wait_observed("serial", "step-0", SOON));
@@ -576,7 +577,7 @@ FIXTURE(drains) {
 };
 
 FIXTURE_VARIANT(drains) {
-	void (*fn)(void *);
+	void (*fn)(void *arg);
 };
 
 FIXTURE_VARIANT_ADD(drains, tcdrain) {
@@ -1002,8 +1003,8 @@ FIXTURE(pty) {
 };
 
 FIXTURE_VARIANT(pty) {
-	void (*writer)(void *);
-	void (*reader)(void *);
+	void (*writer)(void *arg);
+	void (*reader)(void *arg);
 	const char *text;
 	long ret;		/* of the reader's call */
 	bool clean;		/* nothing to pass on */

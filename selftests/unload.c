@@ -173,7 +173,7 @@ static const struct {
 	{ "packet read", sleep_packet }, { "netlink read", sleep_netlink },
 };
 
-#define NR (sizeof(sleepers) / sizeof(sleepers[0]))
+#define NR ARRAY_SIZE(sleepers)
 
 static void make_objects(void)
 {

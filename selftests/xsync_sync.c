@@ -293,7 +293,7 @@ static const struct op {
 	{ "a raw write without", op_raw, RETURNS, RETURNS, prepare_raw, true },
 };
 
-#define NR_OPS ((int)(sizeof(ops) / sizeof(ops[0])))
+#define NR_OPS ((int)ARRAY_SIZE(ops))
 
 /**
  * struct run - one call in its process

@@ -101,6 +101,8 @@ static void remove_one(struct spec_hook *hook)
 
 static int place_one(struct spec_hook *hook, const char **reason)
 {
+	static const char taken[] =
+		"a BPF program or live patch holds it, or ftrace_enabled is 0";
 	unsigned long addr = call_kallsyms_lookup_name(hook->name);
 	int err;
 
@@ -137,9 +139,7 @@ static int place_one(struct spec_hook *hook, const char **reason)
 			err = register_ftrace_function(&hook->ops);
 		if (err) {
 			if (err == -EBUSY)
-				*reason = "a BPF program or live patch holds it, or ftrace_enabled is 0";
-			else
-				*reason = "ftrace refuses it";
+				*reason = taken;
 			ftrace_free_filter(&hook->ops);
 			return err;
 		}

@@ -276,8 +276,9 @@ static __always_inline bool is_ours(const struct inode *inode)
 
 /* All that is in the inode: metadata, sizes, block maps. */
 DEFINE_HOOK_BEFORE_ALWAYS(ext4_mark_iloc_dirty, int,
-		   (handle_t *handle, struct inode *inode,
-		    struct ext4_iloc *iloc), (handle, inode, iloc))
+			  (handle_t *handle, struct inode *inode,
+			   struct ext4_iloc *iloc),
+			  (handle, inode, iloc))
 {
 	if (is_ours(inode) && handle->h_transaction && !updating_atime())
 		put_inode(inode, handle->h_transaction->t_tid);

@@ -318,8 +318,8 @@ DEFINE_HOOK_INSTEAD(ext4_fc_commit, int, (journal_t *journal, tid_t tid),
 /*
  * Files whose data bypasses the journal.
  */
-DEFINE_HOOK_GATE_ALWAYS(ext4_file_open, (struct inode *inode, struct file *file),
-		 (inode, file))
+DEFINE_HOOK_GATE_ALWAYS(ext4_file_open,
+			(struct inode *inode, struct file *file), (inode, file))
 {
 	static unsigned long journalled;
 	bool ours;

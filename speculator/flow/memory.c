@@ -140,6 +140,7 @@ static void begin_spreading(unsigned long *flags) __acquires(&map_lock)
 
 static void end_spreading(unsigned long flags) __releases(&map_lock)
 {
+	/* After all entries, for who does not find them covered. */
 	smp_store_release(&spec_spreading, 0);
 	raw_spin_unlock_irqrestore(&map_lock, flags);
 }

@@ -33,6 +33,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
 static int p[2], s[2], d[2], tcp[2], lo[2], udp, file, null, plain, on_disk;
 static int event, ep, msg, sem, pty[2], dir;
 static mqd_t mq;
@@ -47,21 +49,35 @@ static void check(long ret)
 	}
 }
 
-static void do_getppid(void) { check(syscall(SYS_getppid)); }
-static void do_null(void) { check(write(null, buf, 1)); }
-static void do_pread(void) { check(pread(file, buf, 16, 0)); }
+static void do_getppid(void)
+{
+	check(syscall(SYS_getppid));
+}
+
+static void do_null(void)
+{
+	check(write(null, buf, 1));
+}
+
+static void do_pread(void)
+{
+	check(pread(file, buf, 16, 0));
+}
+
 static void do_stat(void)
 {
 	struct stat st;
 
 	check(stat("/usr/share/doc", &st));
 }
+
 static void do_fstat(void)
 {
 	struct stat st;
 
 	check(fstat(file, &st));
 }
+
 static void do_getdents(void)
 {
 	char entries[4096];
@@ -69,44 +85,64 @@ static void do_getdents(void)
 	check(lseek(dir, 0, SEEK_SET));
 	check(syscall(SYS_getdents64, dir, entries, sizeof(entries)));
 }
-static void do_pwrite(void) { check(pwrite(plain, buf, 16, 0)); }
-static void do_ext4(void) { check(pwrite(on_disk, buf, 16, 0)); }
+
+static void do_pwrite(void)
+{
+	check(pwrite(plain, buf, 16, 0));
+}
+
+static void do_ext4(void)
+{
+	check(pwrite(on_disk, buf, 16, 0));
+}
+
 static void do_rename(void)
 {
 	check(rename("/dev/shm/syscalls", "/dev/shm/syscalls2"));
 	check(rename("/dev/shm/syscalls2", "/dev/shm/syscalls"));
 }
+
 static void do_pipe(void)
 {
 	check(write(p[1], buf, 1));
 	check(read(p[0], buf, 1));
 }
+
 static void do_unix(void)
 {
 	check(write(s[1], buf, 1));
 	check(read(s[0], buf, 1));
 }
+
 static void do_dgram(void)
 {
 	check(write(d[1], buf, 1));
 	check(read(d[0], buf, 1));
 }
+
 static void do_tcp(void)
 {
 	check(write(tcp[1], buf, 1));
 	check(read(tcp[0], buf, 1));
 }
+
 static void do_lo(void)
 {
 	check(write(lo[1], buf, 1));
 	check(read(lo[0], buf, 1));
 }
-static void do_udp(void) { check(send(udp, buf, 16, 0)); }
+
+static void do_udp(void)
+{
+	check(send(udp, buf, 16, 0));
+}
+
 static void do_pty(void)
 {
 	check(write(pty[0], "x", 1));
 	check(read(pty[1], buf, 1));
 }
+
 static void do_event(void)
 {
 	unsigned long long n = 1;
@@ -114,18 +150,21 @@ static void do_event(void)
 	check(write(event, &n, 8));
 	check(read(event, &n, 8));
 }
+
 static void do_epoll(void)
 {
 	struct epoll_event e;
 
 	check(epoll_wait(ep, &e, 1, 0));
 }
+
 static void do_poll(void)
 {
 	struct pollfd f[2] = { { p[0], POLLIN, 0 }, { s[0], POLLIN, 0 } };
 
 	check(poll(f, 2, 0));
 }
+
 static void do_msg(void)
 {
 	struct { long type; char c; } m = { 1, 'x' };
@@ -133,6 +172,7 @@ static void do_msg(void)
 	check(msgsnd(msg, &m, 1, 0));
 	check(msgrcv(msg, &m, 1, 0, 0));
 }
+
 static void do_sem(void)
 {
 	struct sembuf up = { 0, 1, 0 }, down = { 0, -1, 0 };
@@ -140,20 +180,24 @@ static void do_sem(void)
 	check(semop(sem, &up, 1));
 	check(semop(sem, &down, 1));
 }
+
 static void do_mq(void)
 {
 	check(mq_send(mq, buf, 1, 0));
 	check(mq_receive(mq, buf, sizeof(buf), NULL));
 }
+
 static void do_futex(void)
 {
 	check(syscall(SYS_futex, shared, FUTEX_WAKE, 1, NULL, NULL, 0));
 }
+
 static void do_flock(void)
 {
 	check(flock(plain, LOCK_EX));
 	check(flock(plain, LOCK_UN));
 }
+
 static void do_fcntl(void)
 {
 	struct flock l = { .l_type = F_WRLCK };
@@ -162,7 +206,12 @@ static void do_fcntl(void)
 	l.l_type = F_UNLCK;
 	check(fcntl(plain, F_SETLK, &l));
 }
-static void do_kill(void) { check(kill(getpid(), SIGURG)); }
+
+static void do_kill(void)
+{
+	check(kill(getpid(), SIGURG));
+}
+
 static void do_mmap(void)
 {
 	void *a = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, file, 0);
@@ -171,6 +220,7 @@ static void do_mmap(void)
 		check(-1);
 	check(munmap(a, 4096));
 }
+
 static void do_mmap_anon(void)
 {
 	void *a = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1,
@@ -180,6 +230,7 @@ static void do_mmap_anon(void)
 		check(-1);
 	check(munmap(a, 4096));
 }
+
 static void do_fork(void)
 {
 	pid_t child = fork();
@@ -309,7 +360,7 @@ int main(int argc, char **argv)
 		check(read(taint, buf, sizeof(buf)));
 	}
 
-	for (i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(calls); i++) {
 		long long best = 1LL << 60;
 
 		for (round = 0; round < calls[i].rounds; round++) {
