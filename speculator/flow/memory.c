@@ -371,8 +371,8 @@ static void link_vma(struct mm_struct *mm, const struct vm_area_struct *vma)
 	struct mapper *m = NULL;
 	struct map_link *l;
 	unsigned long flags;
+	bool known, mapper;
 	const void *object;
-	bool known;
 
 	object = spec_map_key(vma->vm_file);
 	raw_spin_lock_irqsave(&map_lock, flags);
@@ -380,12 +380,15 @@ static void link_vma(struct mm_struct *mm, const struct vm_area_struct *vma)
 	known = l && (l->write || !is_writable(vma));
 	if (known)
 		l->seen = true;
+	mapper = known || find_mapper(mm);
 	raw_spin_unlock_irqrestore(&map_lock, flags);
 	if (known)
 		return;
 
 	/* Small, and allowed to sleep: these do not fail. */
-	m = kmem_cache_alloc(mapper_cache, GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
+	if (!mapper)
+		m = kmem_cache_alloc(mapper_cache,
+				     GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
 	l = kmem_cache_alloc(link_cache, GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
 	begin_spreading(&flags);
 	add_link(mm, object, is_writable(vma), &m, &l);

@@ -39,7 +39,7 @@ static int p[2], s[2], d[2], tcp[2], lo[2], udp, file, null, plain, on_disk;
 static int event, ep, msg, sem, pty[2], dir;
 static mqd_t mq;
 static int *shared;
-static char buf[64];
+static char buf[64], path[256];
 
 static void check(long ret)
 {
@@ -93,6 +93,11 @@ static void do_pwrite(void)
 
 static void do_ext4(void)
 {
+	/* Not before: to make it is a modification. */
+	if (!on_disk) {
+		on_disk = open(path, O_CREAT | O_RDWR, 0600);
+		check(on_disk);
+	}
 	check(pwrite(on_disk, buf, 16, 0));
 }
 
@@ -311,7 +316,6 @@ int main(int argc, char **argv)
 	struct mq_attr attr = { .mq_maxmsg = 4, .mq_msgsize = sizeof(buf) };
 	struct epoll_event e = { .events = EPOLLIN };
 	struct termios raw;
-	char path[256];
 	unsigned int i;
 	int round, n, taint;
 
@@ -330,14 +334,12 @@ int main(int argc, char **argv)
 	check(connect(udp, (void *)&a, sizeof(a)));
 	file = open("/usr/bin/env", O_RDONLY);
 	check(file);
-	dir = open("/usr/share/doc/bash", O_RDONLY | O_DIRECTORY);
+	dir = open("/dev/shm", O_RDONLY | O_DIRECTORY);
 	check(dir);
 	null = open("/dev/null", O_WRONLY);
 	plain = open("/dev/shm/syscalls", O_CREAT | O_RDWR, 0600);
 	check(plain);
 	snprintf(path, sizeof(path), "%s/syscalls", argv[1]);
-	on_disk = open(path, O_CREAT | O_RDWR, 0600);
-	check(on_disk);
 	check(openpty(&pty[0], &pty[1], NULL, NULL, NULL));
 	check(tcgetattr(pty[1], &raw));
 	cfmakeraw(&raw);
