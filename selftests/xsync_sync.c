@@ -426,8 +426,11 @@ static void check_mount(bool xsync)
 	for (i = 0; i < NR_OPS; i++) {
 		runs[i].status = -1;
 		runs[i].pid = fork();
-		if (!runs[i].pid)
+		if (!runs[i].pid) {
+			/* Who depends on something waits to close a device. */
+			close(control);
 			run_op(&ops[i], runs[i].file);
+		}
 	}
 	collect(FAST);
 	for (i = 0; i < NR_OPS; i++)

@@ -183,7 +183,9 @@ static void semctl_end(int id, int cmd)
 {
 	switch (cmd & ~IPC_64) {
 	case IPC_INFO:
-	case SEM_INFO:
+	case SEM_INFO:		/* how many there are; dmsetup asks it */
+		take(&names);
+		return;
 	case SEM_STAT:
 	case SEM_STAT_ANY:
 		spec_take_all(SPEC_CH_IPC);
@@ -229,10 +231,8 @@ static void shmctl_end(int cmd)
 {
 	switch (cmd & ~IPC_64) {
 	case IPC_STAT:
-	case IPC_INFO:
 	case SHM_STAT:
 	case SHM_STAT_ANY:
-	case SHM_INFO:
 		spec_take_all(SPEC_CH_IPC);
 		break;
 	default:
