@@ -116,9 +116,10 @@ DEFINE_HOOK(begin_new_exec, int, (struct linux_binprm *bprm), (bprm))
 	bool last;
 	int err;
 
-	if (!old || old == current)
+	if (!old)
 		return hook_orig_begin_new_exec(bprm);
-	last = last_user(old);
+	/* The task itself: a program that the kernel starts, see below. */
+	last = old == current || last_user(old);
 	spec_pass(old, new, SPEC_CH_PROCESS);
 	err = hook_orig_begin_new_exec(bprm);
 	if (current->mm == new) {
