@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include "flow.h"
+#include "int80.h"
 
 static int fd = -1, pipes[2] = { -1, -1 };
 
@@ -105,8 +106,7 @@ static void *low;
 static void mk_pipe(void)
 {
 	if (!low)
-		low = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+		low = low_page();
 	if (pipe(pipes))
 		ksft_exit_fail_msg("pipe: %m\n");
 }
@@ -114,13 +114,10 @@ static void mk_pipe(void)
 static void a_vmsplice_32(void)
 {
 	unsigned int *iov = low;
-	long ret;
 
 	iov[0] = (unsigned int)(unsigned long)low + 64;
 	iov[1] = 1;
-	asm volatile("int $0x80" : "=a"(ret)
-		     : "a"(316), "b"(pipes[1]), "c"(low), "d"(1), "S"(0)
-		     : "r8", "r9", "r10", "r11", "memory");
+	int80(316, pipes[1], (long)low, 1, 0, 0);
 }
 
 static void b_read(void)

@@ -27,6 +27,7 @@
 #include <sys/un.h>
 #include <termios.h>
 #include "flow.h"
+#include "int80.h"
 
 #define DIR_ "/tmp/flows_ipc/"
 #define FILE_ DIR_ "file"
@@ -201,22 +202,10 @@ static void sem_get_b(void)
 
 static char *low; /* memory with a 32-bit address */
 
-static long int80(int nr, long a, long b, long c, long d, long e)
-{
-	long ret;
-
-	asm volatile("int $0x80"
-		     : "=a"(ret)
-		     : "a"(nr), "b"(a), "c"(b), "d"(c), "S"(d), "D"(e)
-		     : "memory", "r8", "r9", "r10", "r11");
-	return (int)ret;
-}
-
 static void mk_low(void)
 {
 	if (!low)
-		low = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+		low = low_page();
 	if (low == MAP_FAILED)
 		exit(1);
 	memset(low, 0, 64);

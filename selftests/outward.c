@@ -477,7 +477,7 @@ static void files(void)
 		if (!strcmp(kinds[i].name, "eventfd") ||
 		    !strcmp(kinds[i].name, "fanotify"))
 			add("write", kinds[i].name, do_write_8, kinds[i].fd, 0,
-			    true);
+			    strcmp(kinds[i].name, "eventfd"));
 		add("mmap", kinds[i].name, do_mmap, kinds[i].fd, 0, true);
 	}
 	mount("config", "/sys/kernel/config", "configfs", 0, NULL);
@@ -508,7 +508,7 @@ static void files(void)
 		    true);
 	names("hugetlbfs", "none", NULL, false);
 	names("bpf", "none", NULL, true);
-	names("mqueue", "none", NULL, true);
+	names("mqueue", "none", NULL, false);
 	names("configfs", "none", NULL, true);
 	names("cgroup2", "none", NULL, true);
 	names("tracefs", "none", NULL, true);

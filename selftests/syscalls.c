@@ -14,6 +14,7 @@
 #include <linux/elf.h>
 #include <sys/syscall.h>
 #include "batch.h"
+#include "int80.h"
 
 #define CHANNELS "/Documentation/channels.rst"
 #define TABLE_32 "/build/kselftest/syscall_32.tbl"
@@ -328,14 +329,7 @@ static long call_64(const struct probe *probe)
 
 static long call_32(const struct probe *probe)
 {
-	long ret;
-
-	asm volatile("int $0x80"
-		     : "=a"(ret)
-		     : "a"(probe->arg), "b"(-1), "c"(-1), "d"(-1), "S"(-1),
-		       "D"(-1)
-		     : "r8", "r9", "r10", "r11", "memory");
-	return ret;
+	return int80(probe->arg, -1, -1, -1, -1, -1);
 }
 
 /* Of those in the row "none": sleeps for ever, or returns to nowhere. */

@@ -27,6 +27,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include "int80.h"
 #include "waits.h"
 
 static int id;
@@ -353,23 +354,11 @@ static void mk_low(void)
 {
 	fd = -1;
 	if (!low)
-		low = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+		low = low_page();
 	if (low == MAP_FAILED)
 		ksft_exit_fail_msg("mmap: %m\n");
 	strcpy(low, "user");
 	strcpy(low + 16, "waits32");
-}
-
-static long int80(int nr, long a, long b, long c, long d, long e)
-{
-	long ret;
-
-	asm volatile("int $0x80"
-		     : "=a"(ret)
-		     : "a"(nr), "b"(a), "c"(b), "d"(c), "S"(d), "D"(e)
-		     : "memory", "r8", "r9", "r10", "r11");
-	return (int)ret;
 }
 
 static int do_key32(void)
