@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* vm: timeout=240 */
+/* vm: timeout=420 */
 /*
  * Law 5: unloading at any time. Tasks are asleep inside wrapped functions when
  * the modules go; the modules must go promptly, the tasks must not notice, and
@@ -295,7 +295,7 @@ static void load_loop(void)
 		if (!pid[i])
 			busy();
 	}
-	for (loops = 0; loops < 5 && ok; loops++) {
+	for (loops = 0; loops < 3 && ok; loops++) {
 		ok = !source_open();
 		sleep_ms(200);
 		ok = !source_close() && ok;
