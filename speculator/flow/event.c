@@ -9,11 +9,74 @@
 
 #include <linux/eventfd.h>
 #include <linux/fs.h>
+#include <linux/kref.h>
 #include <linux/preempt.h>
+#include <linux/rcupdate.h>
+#include <linux/wait.h>
 #include "../object.h"
+#include "../source.h"
 #include "event.h"
 
 static const void *eventfd_write_fn;
+
+/**
+ * struct eventfd_head - how an eventfd begins; fs/eventfd.c keeps it private
+ * @kref: references
+ * @wqh: who waits
+ */
+struct eventfd_head {
+	struct kref kref;
+	wait_queue_head_t wqh;
+};
+
+/* The ways in which processes wait for an eventfd. */
+static struct {
+	const char *name;
+	const void *fn;
+} wakers[] = {
+	{ "autoremove_wake_function" },
+	{ "default_wake_function" },
+	{ "woken_wake_function" },
+	{ "pollwake" },
+	{ "ep_poll_callback" },
+	{ "io_poll_wake" },
+	{ "aio_poll_wake" },
+};
+
+static bool is_process(const struct wait_queue_entry *entry)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(wakers); i++)
+		if (entry->func == wakers[i].fn)
+			return true;
+	return false;
+}
+
+/*
+ * Does somebody in the kernel listen, who then acts for the process: vhost, which
+ * sends its packets, KVM, or who knows what?
+ */
+static bool is_doorbell(const void *event)
+{
+	struct eventfd_head *head = (struct eventfd_head *)event;
+	struct wait_queue_entry *entry;
+	unsigned long flags;
+	bool is = false;
+
+	spin_lock_irqsave(&head->wqh.lock, flags);
+	list_for_each_entry(entry, &head->wqh.head, entry)
+		is |= !is_process(entry);
+	spin_unlock_irqrestore(&head->wqh.lock, flags);
+	return is;
+}
+
+static __always_inline bool rings(const void *event)
+{
+	const void *self = spec_self();
+
+	return self && unlikely(spec_maybe(self)) && is_doorbell(event);
+}
 
 /**
  * spec_is_eventfd - is it a file that eventfd() has made?
@@ -36,7 +99,13 @@ DEFINE_HOOK(eventfd_write, ssize_t,
 {
 	const void *event = file->private_data;
 	ssize_t n;
+	int err;
 
+	if (rings(event)) {
+		err = spec_wait_self(SPEC_CH_DEVICE, SPEC_WAIT_KILLABLE);
+		if (err)
+			return err;
+	}
 	spec_put(event, SPEC_CH_IPC);
 	n = hook_orig_eventfd_write(file, buf, size, pos);
 	spec_take(event, SPEC_CH_IPC);
@@ -55,13 +124,22 @@ DEFINE_HOOK(eventfd_read, ssize_t, (struct kiocb *iocb, struct iov_iter *to),
 	return n;
 }
 
-/* The kernel writes: something that was started by a process is complete. */
-DEFINE_HOOK_BEFORE(eventfd_signal_mask, __u64,
-		   (struct eventfd_ctx *event, __u64 n, unsigned int mask),
-		   (event, n, mask))
+/*
+ * The kernel writes: something that was started by a process is complete, or a
+ * virtual processor rings (ioeventfd of KVM), which may sleep.
+ */
+DEFINE_HOOK(eventfd_signal_mask, __u64,
+	    (struct eventfd_ctx *event, __u64 n, unsigned int mask),
+	    (event, n, mask))
 {
-	if (in_task())
+	if (in_task()) {
+		if (rings(event) && preemptible() && !rcu_preempt_depth() &&
+		    !current->journal_info &&
+		    spec_wait_self(SPEC_CH_DEVICE, SPEC_WAIT_KILLABLE))
+			return 0;
 		spec_put(event, SPEC_CH_IPC);
+	}
+	return hook_orig_eventfd_signal_mask(event, n, mask);
 }
 
 struct fsnotify_group;
@@ -101,6 +179,11 @@ DEFINE_HOOK(fanotify_read, ssize_t,
 
 static int install(char *why, size_t why_len)
 {
+	int i;
+
+	/* One that is not in this kernel does not wait for anything, either. */
+	for (i = 0; i < ARRAY_SIZE(wakers); i++)
+		wakers[i].fn = (void *)speculator_symbol(wakers[i].name);
 	eventfd_write_fn = (void *)speculator_symbol("eventfd_write");
 	if (eventfd_write_fn)
 		return 0;
