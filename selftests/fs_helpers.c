@@ -116,7 +116,7 @@ static void test_freezer(void)
 static void commit_later(void)
 {
 	if (!fork()) {
-		sleep_ms(10 * STEP);
+		sleep_ms(30 * STEP);
 		commit_all();
 		_exit(0);
 	}
@@ -125,7 +125,7 @@ static void commit_later(void)
 /* Dies within a second or so, long before the commit? */
 static bool dies(pid_t a)
 {
-	for (int i = 0; i < 5; i++) {
+	for (int i = 0; i < 20; i++) {
 		if (waitpid(a, NULL, WNOHANG) == a)
 			return true;
 		sleep_ms(STEP);

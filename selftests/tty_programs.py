@@ -212,6 +212,8 @@ def plain(text):
     """Without what differs from run to run."""
     text = re.sub(rb"\[(\d)\](\s+)\d\d+", rb"[\1]\2PID", text)
     text = re.sub(rb"job 1\[\d+\]", b"job 1[PID]", text)
+    # Whether the echo of ^Z comes before or behind the end of a line is chance.
+    text = re.sub(rb"\n*\^Z\n*", rb"\n^Z\n", text)
     return re.sub(rb"Script (started|done).*", rb"Script \1", text)
 
 
