@@ -412,6 +412,40 @@ static void run(const struct row *row, bool tainted)
 	heard("nobody", 100);
 }
 
+static void put_text(const char *path, const char *text)
+{
+	int file = open(path, O_WRONLY);
+
+	if (file < 0 || write(file, text, strlen(text)) < 0)
+		ksft_exit_fail_msg("%s: %m\n", path);
+	close(file);
+}
+
+/*
+ * No entry can be made, as without memory: the dependency is everybody's then.
+ * Those who share memory in a circle must not be told for ever. We depend on it
+ * as well, so the source commits by itself, some time after it is asked.
+ */
+static void run_without_entries(void)
+{
+	static const char limit[] =
+		"/sys/module/speculator/parameters/max_objects";
+	bool before, after;
+	pid_t group;
+
+	put_text(SOURCE "delay_ms", "3000");
+	put_text(SOURCE "auto", "1");
+	put_text(limit, "0");
+	group = start(&rows[0], true);
+	before = heard("B", 5 * STEP);
+	after = before || heard("B", 6000);
+	ksft_test_result(!before && after, "no entry can be made: tainted\n");
+	put_text(limit, "262144");
+	put_text(SOURCE "auto", "0");
+	kill(-group, SIGKILL);
+	heard("nobody", 100);
+}
+
 /* A and B share memory since before anything was tracked on this machine. */
 static pid_t start_before(void)
 {
@@ -481,6 +515,8 @@ int main(void)
 		run(&rows[i], false);
 		plan += 2;
 	}
+	run_without_entries();
+	plan++;
 	outside_close();
 	ksft_test_result(!source_close(), "modules unload\n");
 	if (system("umount /mnt"))

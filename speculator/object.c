@@ -127,6 +127,13 @@ static bool covered(unsigned int bucket, const void *key,
 	 */
 	is = e && spec_dep_covers(&e->dep, dep, mask);
 	rcu_read_unlock();
+	/*
+	 * What is everybody's is this one's, too.  Where no entry can be made
+	 * that also ends the way of a dependency through shared memory, which
+	 * would go round in circles.
+	 */
+	if (unlikely(READ_ONCE(spec_everyone.mask)))
+		is = is || spec_dep_covers(&spec_everyone, dep, mask);
 	return is;
 }
 
