@@ -219,7 +219,8 @@ DEFINE_HOOK(compat_ksys_semctl, long,
 
 /*
  * A segment tells how many have mapped it, and who was the last; mapping and
- * exit change that.  Nobody asks often: whoever does takes all.
+ * exit change that.  Nobody asks often: whoever does takes all.  How many there
+ * are is a matter of names.
  */
 static void shmctl_begin(int cmd)
 {
