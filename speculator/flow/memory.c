@@ -368,11 +368,11 @@ static bool is_writable(const struct vm_area_struct *vma)
 /* The mmap_lock of @mm is held, or nobody else knows @mm. */
 static void link_vma(struct mm_struct *mm, const struct vm_area_struct *vma)
 {
-	struct mapper *m = NULL;
+	struct mapper *m;
 	struct map_link *l;
 	unsigned long flags;
-	bool known, mapper;
 	const void *object;
+	bool known;
 
 	object = spec_map_key(vma->vm_file);
 	raw_spin_lock_irqsave(&map_lock, flags);
@@ -380,15 +380,12 @@ static void link_vma(struct mm_struct *mm, const struct vm_area_struct *vma)
 	known = l && (l->write || !is_writable(vma));
 	if (known)
 		l->seen = true;
-	mapper = known || find_mapper(mm);
 	raw_spin_unlock_irqrestore(&map_lock, flags);
 	if (known)
 		return;
 
 	/* Small, and allowed to sleep: these do not fail. */
-	if (!mapper)
-		m = kmem_cache_alloc(mapper_cache,
-				     GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
+	m = kmem_cache_alloc(mapper_cache, GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
 	l = kmem_cache_alloc(link_cache, GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
 	begin_spreading(&flags);
 	add_link(mm, object, is_writable(vma), &m, &l);
@@ -589,12 +586,14 @@ static void collect_fn(struct work_struct *work)
  * @child: its own, which is not known yet; all others are seen by copy_process()
  *
  * Context: preemption may be off; the child has not run.
+ * Return: false without memory; the child must not run then.
  */
-void spec_map_fork(struct mm_struct *parent, struct mm_struct *child)
+bool spec_map_fork(struct mm_struct *parent, struct mm_struct *child)
 {
 	struct mapper *m, *new;
 	struct map_link *l, *copy;
 	unsigned long flags;
+	bool all = true;
 
 	begin_spreading(&flags);
 	m = find_mapper(parent);
@@ -606,7 +605,7 @@ void spec_map_fork(struct mm_struct *parent, struct mm_struct *child)
 		if (new && copy)
 			add_link(child, l->object, l->write, &new, &copy);
 		else
-			pr_warn_once("no memory: a process that was started during the mount is not known to share memory\n");
+			all = false;
 		if (new)
 			kmem_cache_free(mapper_cache, new);
 		if (copy)
@@ -614,6 +613,7 @@ void spec_map_fork(struct mm_struct *parent, struct mm_struct *child)
 	}
 out:
 	end_spreading(flags);
+	return all;
 }
 
 /* All address spaces there are, each with a reference. */

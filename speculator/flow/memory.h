@@ -7,7 +7,7 @@ struct file;
 struct mm_struct;
 
 const void *spec_map_key(const struct file *file);
-void spec_map_fork(struct mm_struct *parent, struct mm_struct *child);
+bool spec_map_fork(struct mm_struct *parent, struct mm_struct *child);
 int spec_memory_init(void);
 void spec_memory_exit(void);
 

@@ -34,8 +34,12 @@ static void probe_fork(void *data, struct task_struct *parent,
 {
 	const void *self = spec_self();
 
-	if (child->mm && child->mm != parent->mm)
-		spec_map_fork(parent->mm, child->mm);
+	if (child->mm && child->mm != parent->mm &&
+	    !spec_map_fork(parent->mm, child->mm)) {
+		pr_err("no memory to tell what process %d shares: killed before it runs\n",
+		       child->pid);
+		send_sig(SIGKILL, child, 1);
+	}
 	if (self)
 		pass_to_task(self, child, SPEC_CH_PROCESS);
 }
