@@ -10,7 +10,7 @@
  * Packets without a socket share a queue.
  */
 
-#include <linux/interrupt.h>
+#include <linux/netdevice.h>
 #include <linux/netfilter.h>
 #include <linux/preempt.h>
 #include <linux/slab.h>
@@ -23,6 +23,12 @@
 
 /* Packets sent before others may use the CPU. */
 #define SEND_BATCH	32
+
+/*
+ * Ticks until order is given up: a ksoftirqd that has not had the CPU for so long
+ * may never get it, under a real-time task, and others wait behind us.
+ */
+#define BACKLOG_WAIT	HZ
 
 /**
  * struct datagram - one held packet
@@ -296,22 +302,37 @@ static void send_some(struct list_head *ready, const struct datagram_queue *q)
 	rcu_read_unlock();
 }
 
+/* The end of this CPU's backlog, and whether all before @end has left it. */
+static unsigned int backlog_end(void)
+{
+	return READ_ONCE(this_cpu_ptr(&softnet_data)->input_queue_tail);
+}
+
+static bool backlog_passed(unsigned int end)
+{
+	return (int)(READ_ONCE(this_cpu_ptr(&softnet_data)->input_queue_head) -
+		     end) >= 0;
+}
+
 /*
  * A virtual device puts packets on the backlog of the CPU, which is worked off
  * when softirqs are enabled again; or by ksoftirqd, if there is a lot to do.
- * Then the owner of the socket, on another CPU, would overtake us: give it the
- * time.  Real devices keep a socket on one queue.
+ * Then the owner of the socket, on another CPU, would overtake us: wait until
+ * ours have left it, as receive packet steering does before it moves a flow.
+ * Real devices keep a socket on one queue.
  */
 static void send_all(struct list_head *ready, const struct datagram_queue *q)
 {
-	int tries = 3;
+	int ticks = BACKLOG_WAIT;
+	unsigned int end;
 
 	migrate_disable();
 	while (!list_empty(ready)) {
 		send_some(ready, q);
 		cond_resched();
 	}
-	while ((local_softirq_pending() & BIT(NET_RX_SOFTIRQ)) && tries--)
+	end = backlog_end();
+	while (!backlog_passed(end) && ticks--)
 		schedule_timeout_uninterruptible(1);
 	migrate_enable();
 }
