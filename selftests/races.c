@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* vm: own smp=2 thread=multi timeout=400 */
 /*
- * Races between two processors, $LOOPS times (20,000): the writer becomes
+ * Races between two processors, $LOOPS times (10,000): the writer becomes
  * dependent on a new sequence and passes it on as data, as fast as it can; the
  * reader gets the number and must, at that moment, depend on it (debugfs
  * speculator/self). The reader sleeps at times, and at times is just looking.
@@ -10,9 +10,13 @@
  * milliseconds: dependencies come, go and come again.
  */
 #include <linux/futex.h>
+#include <mqueue.h>
+#include <pty.h>
 #include <sched.h>
 #include <sys/file.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/msg.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -38,7 +42,8 @@ struct race {
 
 static int in, out, back_in, back_out, self, state;
 static volatile unsigned int *mem;
-static unsigned int last, loops = 20000;
+static unsigned int last, loops = 10000;
+static pid_t reader_pid;
 
 static void make_pipe(void)
 {
@@ -170,6 +175,122 @@ static unsigned int take_memory(void)
 	return n;
 }
 
+static void make_pty(void)
+{
+	struct termios raw;
+
+	if (openpty(&out, &in, NULL, NULL, NULL) || tcgetattr(in, &raw))
+		exit(1);
+	cfmakeraw(&raw);
+	tcsetattr(in, TCSANOW, &raw);
+}
+
+static void make_eventfd(void)
+{
+	in = eventfd(0, 0);
+	out = in;
+	if (in < 0)
+		exit(1);
+}
+
+static void put_eventfd(unsigned int n)
+{
+	uint64_t count = n;
+
+	if (write(out, &count, sizeof(count)) != sizeof(count))
+		_exit(2);
+}
+
+static unsigned int take_eventfd(void)
+{
+	uint64_t count;
+
+	if (read(in, &count, sizeof(count)) != sizeof(count))
+		_exit(3);
+	return count;
+}
+
+static struct {
+	long type;
+	unsigned int n;
+} message = { .type = 1 };
+
+static int queue;
+
+static void make_msg(void)
+{
+	queue = msgget(IPC_PRIVATE, 0600);
+	in = -1;
+	out = -1;
+	if (queue < 0)
+		exit(1);
+}
+
+static void put_msg(unsigned int n)
+{
+	message.n = n;
+	if (msgsnd(queue, &message, sizeof(n), 0))
+		_exit(2);
+}
+
+static unsigned int take_msg(void)
+{
+	if (msgrcv(queue, &message, sizeof(message.n), 0, 0) < 0)
+		_exit(3);
+	return message.n;
+}
+
+static void make_mq(void)
+{
+	struct mq_attr attr = { .mq_maxmsg = 4, .mq_msgsize = sizeof(last) };
+
+	in = mq_open("/races", O_RDWR | O_CREAT, 0600, &attr);
+	out = in;
+	if (in < 0 || mq_unlink("/races"))
+		exit(1);
+}
+
+static void put_mq(unsigned int n)
+{
+	if (mq_send(out, (char *)&n, sizeof(n), 0))
+		_exit(2);
+}
+
+static unsigned int take_mq(void)
+{
+	unsigned int n;
+
+	if (mq_receive(in, (char *)&n, sizeof(n), NULL) < 0)
+		_exit(3);
+	return n;
+}
+
+static sigset_t signal_set;
+
+static void make_signal(void)
+{
+	sigemptyset(&signal_set);
+	sigaddset(&signal_set, SIGRTMIN);
+	sigprocmask(SIG_BLOCK, &signal_set, NULL);
+	in = -1;
+	out = -1;
+}
+
+static void put_signal(unsigned int n)
+{
+	if (sigqueue(reader_pid, SIGRTMIN, (union sigval){ .sival_int = n }))
+		_exit(2);
+}
+
+static unsigned int take_signal(void)
+{
+	siginfo_t info;
+
+	if (sigwaitinfo(&signal_set, &info) < 0)
+		_exit(3);
+	return info.si_value.sival_int;
+}
+
 static void put_futex(unsigned int n)
 {
 	mem[0] = n;
@@ -192,6 +313,11 @@ static const struct race races[] = {
 	{ "file", make_file, put_file, take_file },
 	{ "shared memory", make_memory, put_memory, take_memory },
 	{ "futex", make_memory, put_futex, take_futex },
+	{ "pseudo-terminal", make_pty, put_fd, take_fd },
+	{ "eventfd", make_eventfd, put_eventfd, take_eventfd },
+	{ "System V message", make_msg, put_msg, take_msg },
+	{ "POSIX message", make_mq, put_mq, take_mq },
+	{ "signal", make_signal, put_signal, take_signal },
 };
 
 static void on_cpu(int cpu)
@@ -298,6 +424,7 @@ static void run(const struct race *race, bool tainted)
 	r = fork();
 	if (!r)
 		reader(race, tainted);
+	reader_pid = r;
 	w = fork();
 	if (!w)
 		writer(race, tainted);

@@ -28,6 +28,7 @@
 #include <sys/time.h>
 #include <sys/wait.h>
 #include "int80.h"
+#include "uring.h"
 #include "waits.h"
 
 static int id;
@@ -134,6 +135,25 @@ static void mk_tmpfs(void)
 static void mk_sink(void)
 {
 	opened(socket(AF_INET, SOCK_STREAM, 0));
+}
+
+static void mk_ring(void)
+{
+	struct io_uring_params par = {};
+
+	opened(syscall(SYS_io_uring_setup, 4, &par));
+}
+
+static int do_uring_cmd(void)
+{
+	errno = -uring_do(0, 0, IORING_OP_URING_CMD, fd, NULL, 0);
+	return -errno;
+}
+
+static int do_msg_ring(void)
+{
+	errno = -uring_do(0, 0, IORING_OP_MSG_RING, fd, NULL, 1);
+	return -errno;
 }
 
 static int do_write(void)
@@ -404,6 +424,8 @@ static const struct wait_row rows[] = {
 	{ "AF_ALG send", mk_alg, do_send, true },
 	{ "vsock connect", mk_vsock, do_vsock, true },
 	{ "tcp connect to the outside", mk_sink, do_connect, true },
+	{ "io_uring device command", mk_null, do_uring_cmd, true },
+	{ "io_uring message to another ring", mk_ring, do_msg_ring, true },
 	{ "unknown ioctl", mk_udp, do_ioctl_unknown, true },
 	{ "multicast join", mk_udp, do_multicast, true },
 	{ "sethostname", mk_none, do_hostname, true },
