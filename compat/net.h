@@ -34,9 +34,16 @@
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 10, 0)
 #define COMPAT_ACCEPT_PROTO (struct sock *sk, int flags, int *err, bool kern)
 #define COMPAT_ACCEPT_ARGS (sk, flags, err, kern)
+#define COMPAT_SOCK_ACCEPT_PROTO \
+	(struct socket *sock, struct socket *newsock, int flags, bool kern)
+#define COMPAT_SOCK_ACCEPT_ARGS (sock, newsock, flags, kern)
 #else
 #define COMPAT_ACCEPT_PROTO (struct sock *sk, struct proto_accept_arg *arg)
 #define COMPAT_ACCEPT_ARGS (sk, arg)
+#define COMPAT_SOCK_ACCEPT_PROTO \
+	(struct socket *sock, struct socket *newsock, \
+	 struct proto_accept_arg *arg)
+#define COMPAT_SOCK_ACCEPT_ARGS (sock, newsock, arg)
 #endif
 
 /* Does a classifier of tc, or a BPF program, see the packets of a device? */

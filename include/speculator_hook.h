@@ -31,6 +31,7 @@
 #include <linux/module.h>
 #include <linux/objtool.h>
 #include <linux/percpu.h>
+#include <asm/ibt.h>
 
 /**
  * enum spec_hook_way - how a hook is placed on this kernel
@@ -82,6 +83,7 @@ extern atomic_t speculator_active;
 	asm(".pushsection .text,\"ax\",@progbits\n"			\
 	    ".type hook_stub_" #fn ",@function\n"			\
 	    "hook_stub_" #fn ":\n"					\
+	    "	" ASM_ENDBR "\n"					\
 	    test							\
 	    "	add $8,%rsp\n"						\
 	    "	jmp hook_entry_" #fn "\n"				\

@@ -5,7 +5,7 @@
 #if !defined(_SPEC_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
 #define _SPEC_TRACE_H
 
-#include <linux/tracepoint.h>
+#include "../compat/trace.h"
 #include "channel.h"
 #include "deps.h"
 #include "source.h"
@@ -44,7 +44,7 @@ TRACE_EVENT(taint,
 		__array(char, comm, TASK_COMM_LEN)
 	),
 	TP_fast_assign(
-		__assign_str(source, source->name);
+		compat_assign_str(source, source->name);
 		__entry->holder = holder;
 		__entry->seq = seq;
 		spec_trace_comm(__entry->comm);
@@ -65,7 +65,7 @@ TRACE_EVENT(modify,
 		__array(char, comm, TASK_COMM_LEN)
 	),
 	TP_fast_assign(
-		__assign_str(source, source->name);
+		compat_assign_str(source, source->name);
 		__entry->key = inode;
 		__entry->ino = inode->i_ino;
 		__entry->seq = seq;
@@ -183,7 +183,7 @@ DECLARE_EVENT_CLASS(spec_commit,
 		__field(u32, seq)
 	),
 	TP_fast_assign(
-		__assign_str(source, source->name);
+		compat_assign_str(source, source->name);
 		__entry->seq = seq;
 	),
 	TP_printk("source=%s seq=%u", __get_str(source), __entry->seq)

@@ -18,7 +18,7 @@
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/statfs.h>
-#include <asm/unaligned.h>
+#include "../compat/unaligned.h"
 #include "hook.h"
 #include "trace.h"
 

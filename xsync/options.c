@@ -17,7 +17,7 @@
 #include <linux/module.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
-#include <asm/unaligned.h>
+#include "../compat/unaligned.h"
 #include "xsync.h"
 
 #define NOT_GIVEN (-1)

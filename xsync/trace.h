@@ -5,7 +5,7 @@
 #if !defined(_XSYNC_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
 #define _XSYNC_TRACE_H
 
-#include <linux/tracepoint.h>
+#include "../compat/trace.h"
 #include "xsync.h"
 
 TRACE_DEFINE_ENUM(XSYNC_BY_OUTPUT);
@@ -44,8 +44,8 @@ TRACE_EVENT(mount,
 		__string(what, what)
 	),
 	TP_fast_assign(
-		__assign_str(source, x->source.name);
-		__assign_str(what, what);
+		compat_assign_str(source, x->source.name);
+		compat_assign_str(what, what);
 	),
 	TP_printk("source=%s %s", __get_str(source), __get_str(what))
 );
@@ -59,7 +59,7 @@ TRACE_EVENT(commit_request,
 		__field(int, by)
 	),
 	TP_fast_assign(
-		__assign_str(source, x->source.name);
+		compat_assign_str(source, x->source.name);
 		__entry->tid = tid;
 		__entry->by = by;
 	),
@@ -78,7 +78,7 @@ TRACE_EVENT(committed,
 		__field(u64, usecs)
 	),
 	TP_fast_assign(
-		__assign_str(source, x->source.name);
+		compat_assign_str(source, x->source.name);
 		__entry->tid = tid;
 		__entry->by = by;
 		__entry->usecs = usecs;
@@ -97,7 +97,7 @@ TRACE_EVENT(async_sync,
 		__field(tid_t, tid)
 	),
 	TP_fast_assign(
-		__assign_str(source, x->source.name);
+		compat_assign_str(source, x->source.name);
 		__entry->call = call;
 		__entry->tid = tid;
 	),
@@ -113,7 +113,7 @@ TRACE_EVENT(abort,
 		__field(int, error)
 	),
 	TP_fast_assign(
-		__assign_str(source, x->source.name);
+		compat_assign_str(source, x->source.name);
 		__entry->error = error;
 	),
 	TP_printk("source=%s error=%d", __get_str(source), __entry->error)

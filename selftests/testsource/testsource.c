@@ -342,7 +342,7 @@ DEFINE_SHOW_ATTRIBUTE(state);
 static void test_source_files(struct test_source *t, int i)
 {
 	struct dentry *dir;
-	char name[4];
+	char name[12];
 
 	snprintf(name, sizeof(name), "%d", i);
 	dir = debugfs_create_dir(name, test_dir);

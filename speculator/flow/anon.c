@@ -9,6 +9,7 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/time64.h>
+#include "../../compat/fs.h"
 #include "../object.h"
 #include "../source.h"
 
@@ -16,7 +17,7 @@
 static const void *file_key(int fd)
 {
 	struct fd f = fdget(fd);
-	const void *key = f.file;
+	const void *key = fd_file(f);
 
 	fdput(f);
 	return key;

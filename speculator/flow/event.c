@@ -9,25 +9,14 @@
 
 #include <linux/eventfd.h>
 #include <linux/fs.h>
-#include <linux/kref.h>
 #include <linux/preempt.h>
 #include <linux/rcupdate.h>
-#include <linux/wait.h>
+#include "../../compat/ipc.h"
 #include "../object.h"
 #include "../source.h"
 #include "event.h"
 
 static const void *eventfd_write_fn;
-
-/**
- * struct eventfd_head - how an eventfd begins; fs/eventfd.c keeps it private
- * @kref: references
- * @wqh: who waits
- */
-struct eventfd_head {
-	struct kref kref;
-	wait_queue_head_t wqh;
-};
 
 /* The ways in which processes wait for an eventfd. */
 static struct {
@@ -59,7 +48,7 @@ static bool is_process(const struct wait_queue_entry *entry)
  */
 static bool is_doorbell(const void *event)
 {
-	struct eventfd_head *head = (struct eventfd_head *)event;
+	struct compat_eventfd *head = (struct compat_eventfd *)event;
 	struct wait_queue_entry *entry;
 	unsigned long flags;
 	bool is = false;
@@ -128,18 +117,18 @@ DEFINE_HOOK(eventfd_read, ssize_t, (struct kiocb *iocb, struct iov_iter *to),
  * The kernel writes: something that was started by a process is complete, or a
  * virtual processor rings (ioeventfd of KVM), which may sleep.
  */
-DEFINE_HOOK(eventfd_signal_mask, __u64,
-	    (struct eventfd_ctx *event, __u64 n, unsigned int mask),
-	    (event, n, mask))
+DEFINE_HOOK_GATE_LONG(eventfd_signal_mask, COMPAT_EVENTFD_SIGNAL_PROTO,
+		      COMPAT_EVENTFD_SIGNAL_ARGS)
 {
-	if (in_task()) {
-		if (rings(event) && preemptible() && !rcu_preempt_depth() &&
-		    !current->journal_info &&
-		    spec_wait_self(SPEC_CH_DEVICE, SPEC_WAIT_KILLABLE))
-			return 0;
-		spec_put(event, SPEC_CH_IPC);
-	}
-	return hook_orig_eventfd_signal_mask(event, n, mask);
+	if (!in_task())
+		return 0;
+	/* Who is killed while it waits has rung as far as the caller knows. */
+	if (rings(event) && preemptible() && !rcu_preempt_depth() &&
+	    !current->journal_info &&
+	    spec_wait_self(SPEC_CH_DEVICE, SPEC_WAIT_KILLABLE))
+		return 1;
+	spec_put(event, SPEC_CH_IPC);
+	return 0;
 }
 
 struct fsnotify_group;

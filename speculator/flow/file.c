@@ -188,15 +188,10 @@ DEFINE_HOOK(iomap_dio_rw, ssize_t,
  * The same for file systems of the old kind (vfat, exfat). Later kernels have no
  * submit_io; what is passed on is the same, and one word more than is looked at.
  */
-DEFINE_HOOK(__blockdev_direct_IO, ssize_t,
-	    (struct kiocb *iocb, struct inode *inode, struct block_device *bdev,
-	     struct iov_iter *iter, void *get_block, void *end_io,
-	     void *submit_io, int flags),
-	    (iocb, inode, bdev, iter, get_block, end_io, submit_io, flags))
+DEFINE_HOOK(__blockdev_direct_IO, ssize_t, COMPAT_DIRECT_IO_PROTO,
+	    COMPAT_DIRECT_IO_ARGS)
 {
-	ssize_t n = hook_orig___blockdev_direct_IO(iocb, inode, bdev, iter,
-						   get_block, end_io, submit_io,
-						   flags);
+	ssize_t n = hook_orig___blockdev_direct_IO COMPAT_DIRECT_IO_ARGS;
 
 	spec_take(inode, SPEC_CH_FILE);
 	return n;
@@ -421,7 +416,8 @@ DEFINE_HOOK(fcntl_getlk, int,
  * let go.
  */
 DEFINE_HOOK(fcntl_setlease, int,
-	    (unsigned int fd, struct file *file, long type), (fd, file, type))
+	    (unsigned int fd, struct file *file, compat_lease_type type),
+	    (fd, file, type))
 {
 	const void *key = lock_key(file_inode(file));
 	int err;

@@ -33,13 +33,12 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
+#include "../../compat/ipc.h"
 #include "../object.h"
 #include "../source.h"
 #include "../stats.h"
 #include "../trace.h"
 #include "memory.h"
-
-#define FLAGS_SHARED	0x01	/* kernel/futex/futex.h keeps it private */
 
 /**
  * struct mapper - a process that maps something
@@ -739,7 +738,7 @@ static void put_futex(u32 __user *uaddr, unsigned int flags)
 	struct vm_area_struct *vma;
 	const void *object = NULL;
 
-	if (!(flags & FLAGS_SHARED) || !self || !spec_maybe(self))
+	if (!(flags & COMPAT_FUTEX_SHARED) || !self || !spec_maybe(self))
 		return;
 	mmap_read_lock(current->mm);
 	vma = vma_lookup(current->mm, (unsigned long)uaddr);
@@ -767,14 +766,11 @@ DEFINE_HOOK_BEFORE(futex_wake_op, int,
 	put_futex(uaddr2, flags);
 }
 
-DEFINE_HOOK_BEFORE(futex_requeue, int,
-		   (u32 __user *uaddr1, unsigned int flags, u32 __user *uaddr2,
-		    int nr_wake, int nr_requeue, u32 *cmpval, int requeue_pi),
-		   (uaddr1, flags, uaddr2, nr_wake, nr_requeue, cmpval,
-		    requeue_pi))
+DEFINE_HOOK_BEFORE(futex_requeue, int, COMPAT_FUTEX_REQUEUE_PROTO,
+		   COMPAT_FUTEX_REQUEUE_ARGS)
 {
-	put_futex(uaddr1, flags);
-	put_futex(uaddr2, flags);
+	put_futex(uaddr1, flags1);
+	put_futex(uaddr2, COMPAT_FUTEX_REQUEUE_FLAGS2);
 }
 
 static struct spec_hook *const hooks[] = {

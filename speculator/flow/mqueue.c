@@ -10,6 +10,7 @@
 #include <linux/mqueue.h>
 #include <linux/net.h>
 #include <net/sock.h>
+#include "../../compat/fs.h"
 #include "../object.h"
 #include "packet.h"
 
@@ -19,8 +20,8 @@ static struct inode *queue_of(mqd_t fd)
 	struct fd f = fdget(fd);
 	struct inode *inode = NULL;
 
-	if (f.file) {
-		inode = file_inode(f.file);
+	if (fd_file(f)) {
+		inode = file_inode(fd_file(f));
 		fdput(f);
 	}
 	return inode;

@@ -11,6 +11,7 @@
 #include <linux/splice.h>
 #include <linux/wait.h>
 #include <asm/syscall.h>
+#include "../../compat/fs.h"
 #include "../object.h"
 
 static struct pipe_inode_info *pipe_of(struct file *file)
@@ -169,9 +170,9 @@ static __always_inline const void *vmsplice_pipe(int fd, bool *write)
 	struct fd f = fdget(fd);
 	const void *pipe = NULL;
 
-	if (f.file) {
-		pipe = pipe_of(f.file);
-		*write = f.file->f_mode & FMODE_WRITE;
+	if (fd_file(f)) {
+		pipe = pipe_of(fd_file(f));
+		*write = fd_file(f)->f_mode & FMODE_WRITE;
 		fdput(f);
 	}
 	return pipe;

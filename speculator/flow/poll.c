@@ -13,6 +13,7 @@
 #include <linux/net.h>
 #include <linux/poll.h>
 #include <net/sock.h>
+#include "../../compat/fs.h"
 #include "../object.h"
 #include "../source.h"
 #include "inet.h"
@@ -160,10 +161,10 @@ static noinline int shared_set_gate(int epfd, bool nonblock)
 	struct fd f = fdget(epfd);
 	bool shared;
 
-	if (!f.file)
+	if (!fd_file(f))
 		return 0;
 	/* One for the table of descriptors, one for us if we have threads. */
-	shared = file_count(f.file) > (f.flags & FDPUT_FPUT ? 2 : 1);
+	shared = file_count(fd_file(f)) > (compat_fd_cloned(f) ? 2 : 1);
 	fdput(f);
 	if (!shared)
 		return 0;

@@ -14,6 +14,7 @@
 #include <linux/sem.h>
 #include <linux/shm.h>
 #include <linux/uaccess.h>
+#include <uapi/linux/shm.h>
 #include "../object.h"
 #include "../source.h"
 

@@ -7,6 +7,7 @@
 #include <linux/net.h>
 #include <net/af_unix.h>
 #include <net/sock.h>
+#include "../../compat/net.h"
 #include "../object.h"
 #include "unix.h"
 
@@ -132,11 +133,10 @@ DEFINE_HOOK_BEFORE(security_unix_stream_connect, int,
 	spec_put(newsk, SPEC_CH_UNIX);
 }
 
-DEFINE_HOOK(unix_accept, int,
-	    (struct socket *sock, struct socket *newsock, int flags, bool kern),
-	    (sock, newsock, flags, kern))
+DEFINE_HOOK(unix_accept, int, COMPAT_SOCK_ACCEPT_PROTO,
+	    COMPAT_SOCK_ACCEPT_ARGS)
 {
-	int err = hook_orig_unix_accept(sock, newsock, flags, kern);
+	int err = hook_orig_unix_accept COMPAT_SOCK_ACCEPT_ARGS;
 
 	take_own(sock);
 	return err;

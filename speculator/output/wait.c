@@ -23,6 +23,7 @@
 #include <net/sock.h>
 #include <asm/ioctls.h>
 #include <linux/fcntl.h>
+#include "../../compat/fs.h"
 #include "../flow/event.h"
 #include "../call.h"
 #include "../flow/file.h"
@@ -330,7 +331,8 @@ DEFINE_HOOK_GATE(mnt_want_write_file, (struct file *file), (file))
  * the kernel does when a fault waits for the disk, and the fault is tried again.
  * Where the caller does not allow that we wait with it: no commit needs it.
  */
-DEFINE_HOOK_GATE(do_page_mkwrite, (struct vm_fault *vmf), (vmf))
+DEFINE_HOOK_GATE(do_page_mkwrite, COMPAT_PAGE_MKWRITE_PROTO,
+		 COMPAT_PAGE_MKWRITE_ARGS)
 {
 	struct inode *inode = file_inode(vmf->vma->vm_file);
 	struct spec_dep dep;
@@ -462,8 +464,8 @@ int spec_fd_gate(unsigned int fd, int (*gate)(struct file *file))
 	struct fd f = fdget(fd);
 	int err = 0;
 
-	if (f.file) {
-		err = gate(f.file);
+	if (fd_file(f)) {
+		err = gate(fd_file(f));
 		fdput(f);
 	}
 	return err;
