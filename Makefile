@@ -2,6 +2,8 @@
 # make            the two modules and the tools
 # make check      all tests, in a virtual machine (T=name runs one)
 # make demo       the demonstration
+# make bench      benchmarks in virtual time, the short set (bench-full: all);
+#                 W=postmark D=hdd M=xsync one of them
 # KVER= or KDIR= choose the kernel to build for.
 
 KVER ?= $(shell tools/kver)
@@ -30,6 +32,12 @@ demo: deps
 	$(MAKE) all
 	tools/demo/demo
 
+bench bench-full: deps
+	$(MAKE) all
+	tools/bench/bench -s $(if $(filter bench-full,$@),full,short) \
+		$(if $(W),-w $(W)) $(if $(D),-d $(D)) $(if $(M),-m $(M)) \
+		$(if $(J),-J $(J)) $(if $(O),-o $(O))
+
 # What the kernel's own checkers say; checkpatch comes from the kernel's source.
 CHECKPATCH := build/checkpatch/scripts/checkpatch.pl
 
@@ -50,6 +58,7 @@ LINT_IGNORE := $(LINT_IGNORE),CAMELCASE,PREFER_DEFINED_ATTRIBUTE_MACRO
 
 lint: deps $(CHECKPATCH)
 	$(MAKE) -C $(KDIR) M=$(CURDIR) W=1 C=2 modules
+	$(MAKE) -C $(KDIR) M=$(CURDIR)/tools/bench/disk W=1 C=2 modules
 	perl $(CHECKPATCH) --no-tree --strict --terse --no-summary \
 		--ignore $(LINT_IGNORE) \
 		-f $(filter-out %/trace.h selftests/fsx/%,$(shell git ls-files '*.c' '*.h'))
@@ -64,6 +73,7 @@ install: all
 
 clean:
 	$(MAKE) -C $(KDIR) M=$(CURDIR) clean
+	$(MAKE) -C $(KDIR) M=$(CURDIR)/tools/bench/disk clean
 	rm -rf build
 
-.PHONY: all modules tools deps check demo lint install clean
+.PHONY: all modules tools deps check demo bench bench-full lint install clean
