@@ -4,6 +4,7 @@
 # make demo       the demonstration
 # make bench      benchmarks in virtual time, the short set (bench-full: all);
 #                 W=postmark D=hdd M=xsync one of them
+# make bench-report  their tables and plots, into Documentation
 # KVER= or KDIR= choose the kernel to build for.
 
 KVER ?= $(shell tools/kver)
@@ -37,6 +38,15 @@ bench bench-full: deps
 	tools/bench/bench -s $(if $(filter bench-full,$@),full,short) \
 		$(if $(W),-w $(W)) $(if $(D),-d $(D)) $(if $(M),-m $(M)) \
 		$(if $(J),-J $(J)) $(if $(O),-o $(O))
+
+# The tables and plots of Documentation/performance.rst, from what was run last.
+bench-report: deps
+	mkdir -p Documentation/bench
+	for set in short full; do \
+		test ! -e build/bench/$$set.csv || \
+			cp build/bench/$$set.csv Documentation/bench/ || exit; \
+	done
+	tools/bench/report
 
 # What the kernel's own checkers say; checkpatch comes from the kernel's source.
 CHECKPATCH := build/checkpatch/scripts/checkpatch.pl
@@ -76,4 +86,4 @@ clean:
 	$(MAKE) -C $(KDIR) M=$(CURDIR)/tools/bench/disk clean
 	rm -rf build
 
-.PHONY: all modules tools deps check demo bench bench-full lint install clean
+.PHONY: all modules tools deps check demo bench bench-full bench-report lint install clean

@@ -119,7 +119,7 @@ struct benchdisk {
 	struct gendisk *gendisk;
 	struct xarray pages;
 	struct hrtimer timer;
-	spinlock_t lock;
+	spinlock_t lock;	/* of the server */
 	struct list_head queue;
 	struct request *current_rq;
 	sector_t next;
