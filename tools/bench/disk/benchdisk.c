@@ -23,6 +23,7 @@
 #include <linux/module.h>
 #include <linux/seq_file.h>
 #include <linux/xarray.h>
+#include "../../../compat/blkmq.h"
 
 #define QUEUE_DEPTH	32
 #define MAX_SECTORS	2048	/* in a request */
@@ -150,11 +151,6 @@ MODULE_PARM_DESC(size_mb, "size in MiB; memory is used for what was written only
 
 /* --- the model ---------------------------------------------------------- */
 
-static void announce_cache(void)
-{
-	blk_queue_write_cache(disk.gendisk->queue, true, disk.model->has_fua);
-}
-
 static int model_set(const char *val, const struct kernel_param *kp)
 {
 	const struct model *m;
@@ -167,7 +163,7 @@ static int model_set(const char *val, const struct kernel_param *kp)
 		spin_unlock_irq(&disk.lock);
 		/* At load time the parameters come before the disk. */
 		if (disk.gendisk)
-			announce_cache();
+			compat_write_cache(disk.gendisk, m->has_fua);
 		return 0;
 	}
 	return -EINVAL;
@@ -424,31 +420,24 @@ static void free_pages_of_disk(void)
 
 static int make_gendisk(void)
 {
-	struct gendisk *gendisk;
-	struct request_queue *q;
+	struct gendisk *gendisk = compat_alloc_disk(&disk.tags, MAX_SECTORS);
 	int err;
 
-	gendisk = blk_mq_alloc_disk(&disk.tags, NULL);
 	if (IS_ERR(gendisk))
 		return PTR_ERR(gendisk);
-	q = gendisk->queue;
 	gendisk->major = disk.major;
 	gendisk->minors = 1;
 	gendisk->fops = &disk_ops;
 	strscpy(gendisk->disk_name, KBUILD_MODNAME, DISK_NAME_LEN);
 	set_capacity(gendisk, size_mb << (20 - SECTOR_SHIFT));
-	blk_queue_logical_block_size(q, SECTOR_SIZE);
-	blk_queue_physical_block_size(q, PAGE_SIZE);
-	blk_queue_max_hw_sectors(q, MAX_SECTORS);
-	blk_queue_flag_set(QUEUE_FLAG_NONROT, q);
-	disk.gendisk = gendisk;
-	announce_cache();
+	compat_write_cache(gendisk, disk.model->has_fua);
 	err = add_disk(gendisk);
 	if (err) {
-		disk.gendisk = NULL;
 		put_disk(gendisk);
+		return err;
 	}
-	return err;
+	disk.gendisk = gendisk;
+	return 0;
 }
 
 static int __init benchdisk_init(void)
