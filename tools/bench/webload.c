@@ -34,6 +34,7 @@
 #define CLASSES		4
 #define POST		CLASSES
 #define KINDS		(CLASSES + 1)
+#define STUCK		10	/* seconds */
 #define NSEC		1000000000ULL
 
 /* Per mille: SPECweb99's shares of the classes and of the files in each. */
@@ -174,7 +175,7 @@ static void request(struct connection *c)
 		c->kind = POST;
 		c->len = snprintf(c->text, sizeof(c->text),
 			       "POST /post HTTP/1.1\r\nHost: bench\r\n"
-			       "Content-Length: 33\r\n\r\n"
+			       "Content-Length: 32\r\n\r\n"
 			       "client=%08x&order=%010u",
 			       (unsigned int)(c - connections), draw(c, 1000000000));
 	} else {
@@ -344,6 +345,14 @@ int main(int argc, char **argv)
 				connected(events[i].data.ptr);
 			else
 				receive(events[i].data.ptr);
+	}
+	for (i = 0; i < count; i++) {
+		if (connections[i].start &&
+		    connections[i].start + STUCK * NSEC < end) {
+			fprintf(stderr, "webload: no answer for %d s to: %s\n",
+				STUCK, connections[i].text);
+			return 1;
+		}
 	}
 	report();
 	return 0;
