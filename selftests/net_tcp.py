@@ -289,6 +289,24 @@ c.check(len(got) == log[-1]["result"] + log[-2]["result"],
         "a blocked writer goes on after the commit",
         (len(got), log[-2:]))
 c.check(log[-1]["end"] > committed - 0.1, "and not before")
+c.check(log[-2]["result"] <= 200000, "no more than it asked for is held",
+        log[-2]["result"])
+c.close()
+
+# A large answer must not take a commit per buffer of the initial size.
+c = Case("send buffer of TCP's own size")
+c.taint()
+c.child.do("s.setblocking(False)\n"
+           "result = 0\n"
+           "try:\n"
+           "  while result < 8 << 20: result += s.send(b'h' * 10000)\n"
+           "except BlockingIOError: pass\n")
+size = c.child.last()["result"]
+c.check(1 << 20 <= size < 8 << 20, "grows while it is held, but not for ever",
+        size)
+c.silent(0.3)
+commit()
+c.check(len(receive(c.outer, size, 5)) == size, "all of it after one commit")
 c.close()
 
 # --- connect, listen -------------------------------------------------------

@@ -339,6 +339,25 @@ struct narrowed {
 };
 
 /*
+ * TCP lets the send buffer grow with what is under way.  What is held is not, and
+ * a large answer would wait for one commit per buffer of the size at which a
+ * connection begins.  So the buffer also grows with what is held, under the
+ * conditions and up to the size of TCP (tcp_should_expand_sndbuf()); the limit
+ * on held bytes stands beside it.
+ */
+static void grow_sndbuf(struct sock *sk)
+{
+	int max = READ_ONCE(sock_net(sk)->ipv4.sysctl_tcp_wmem[2]);
+
+	if (sk->sk_wmem_queued < sk->sk_sndbuf / 2 || sk->sk_sndbuf >= max ||
+	    sk->sk_userlocks & SOCK_SNDBUF_LOCK ||
+	    tcp_under_memory_pressure(sk) ||
+	    sk_memory_allocated(sk) >= sk_prot_mem_limits(sk, 0))
+		return;
+	WRITE_ONCE(sk->sk_sndbuf, min(2 * sk->sk_sndbuf, max));
+}
+
+/*
  * Let the peer's window end at the first mark.  False: there is nothing to do.
  */
 static bool narrow(struct sock *sk, struct narrowed *c)
@@ -371,6 +390,7 @@ static bool narrow(struct sock *sk, struct narrowed *c)
 	tp->snd_wnd = limit - tp->snd_una;
 	/* No sample of the path's bandwidth must include the time we held. */
 	tp->app_limited = (tp->delivered + tcp_packets_in_flight(tp)) ? : 1;
+	grow_sndbuf(sk);
 	return true;
 }
 
