@@ -174,15 +174,16 @@ static void request(struct connection *c)
 	if (draw(c, 1000) < POST_SHARE) {
 		c->kind = POST;
 		c->len = snprintf(c->text, sizeof(c->text),
-			       "POST /post HTTP/1.1\r\nHost: bench\r\n"
-			       "Content-Length: 32\r\n\r\n"
-			       "client=%08x&order=%010u",
-			       (unsigned int)(c - connections), draw(c, 1000000000));
+				  "POST /post HTTP/1.1\r\nHost: bench\r\n"
+				  "Content-Length: 32\r\n\r\n"
+				  "client=%08x&order=%010u",
+				  (unsigned int)(c - connections),
+				  draw(c, 1000000000));
 	} else {
 		c->kind = pick(c, class_share);
 		c->len = snprintf(c->text, sizeof(c->text),
-			       "GET /%d/%d HTTP/1.1\r\nHost: bench\r\n\r\n",
-			       c->kind, pick(c, file_share) + 1);
+				  "GET /%d/%d HTTP/1.1\r\nHost: bench\r\n\r\n",
+				  c->kind, pick(c, file_share) + 1);
 	}
 	c->have = 0;
 	c->left = -1;
