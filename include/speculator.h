@@ -68,7 +68,7 @@ struct speculator_source {
 int speculator_source_register(struct speculator_source *source, u32 committed,
 			       char *why, size_t why_len);
 void speculator_source_unregister(struct speculator_source *source);
-void speculator_taint(struct speculator_source *source, u32 seq);
+bool speculator_taint(struct speculator_source *source, u32 seq);
 void speculator_taint_inode(struct speculator_source *source,
 			    struct inode *inode, u32 seq);
 void speculator_take_source(struct speculator_source *source);

@@ -193,20 +193,43 @@ extern atomic_t speculator_active;
 #define DEFINE_HOOK_GATE_ALWAYS(fn, proto, args)			\
 	__DEFINE_HOOK_GATE(fn, int, proto, args, __HOOK_ALWAYS)
 
-#define __DEFINE_HOOK_GATE(fn, ret, proto, args, test)			\
+#define __HOOK_GATE_DECLARE(fn, ret, proto, args, test)			\
 	__HOOK_DECLARE(fn, ret, proto, test);				\
 	static __always_inline ret hook_gate_##fn proto;		\
 	static __always_inline ret hook_body_##fn proto			\
 	{								\
 		return hook_orig_##fn args;				\
-	}								\
-	__used notrace ret hook_entry_##fn proto				\
+	}
+
+#define __HOOK_GATE_BODY(fn, ret, args)					\
 	{								\
 		ret __r;						\
 		this_cpu_inc(hook_inflight);				\
 		__r = hook_gate_##fn args;				\
 		this_cpu_dec(hook_inflight);				\
 		return __r ? __r : hook_body_##fn args;			\
+	}
+
+#define __DEFINE_HOOK_GATE(fn, ret, proto, args, test)			\
+	__HOOK_GATE_DECLARE(fn, ret, proto, args, test)			\
+	__used notrace ret hook_entry_##fn proto			\
+	__HOOK_GATE_BODY(fn, ret, args)					\
+	static __always_inline ret hook_gate_##fn proto
+
+/*
+ * For a function that is called very often: while the condition @open holds the
+ * gate is not asked.  (What is not counted does not sleep, and is waited for by
+ * hooks_synchronize().)
+ */
+#define DEFINE_HOOK_GATE_UNLESS(fn, ret, proto, args, open)		\
+	__HOOK_GATE_DECLARE(fn, ret, proto, args, __HOOK_IF_ACTIVE)	\
+	static noinline notrace ret hook_shut_##fn proto		\
+	__HOOK_GATE_BODY(fn, ret, args)					\
+	__used notrace ret hook_entry_##fn proto			\
+	{								\
+		if (likely(open))					\
+			return hook_body_##fn args;			\
+		return hook_shut_##fn args;				\
 	}								\
 	static __always_inline ret hook_gate_##fn proto
 

@@ -161,6 +161,18 @@ TEST(covers)
  * A component that no longer counts must not win because its number looks
  * later: the slot was another source's, or the sequences have wrapped since.
  */
+TEST(has_one_sequence)
+{
+	struct spec_dep d = { .mask = 1U << 3 };
+
+	d.seq[3] = 0xffffffff;
+	EXPECT_TRUE(spec_dep_has(&d, 3, 0xffffffff));
+	EXPECT_TRUE(spec_dep_has(&d, 3, 0xfffffffe));
+	EXPECT_FALSE(spec_dep_has(&d, 3, 0));	/* later, over the wrap */
+	d.seq[2] = 0xffffffff;			/* without its bit it is none */
+	EXPECT_FALSE(spec_dep_has(&d, 2, 1));
+}
+
 TEST(stale_component_is_overwritten)
 {
 	static const struct {

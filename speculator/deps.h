@@ -85,6 +85,14 @@ static inline bool spec_dep_covers(const struct spec_dep *d,
 	return true;
 }
 
+/* Does @d hold @seq of the source in @slot? */
+static inline bool spec_dep_has(const struct spec_dep *d, int slot, u32 seq)
+{
+	/* as above */
+	return (smp_load_acquire(&d->mask) & (1U << slot)) &&
+	       !spec_seq_after(seq, READ_ONCE(d->seq[slot]));
+}
+
 /*
  * Raise @d by the components of @from in @mask.  @base are the components of
  * @d that still count: others are overwritten, since a committed sequence of

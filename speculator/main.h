@@ -4,7 +4,6 @@
 #define _SPEC_MAIN_H
 
 #include "channel.h"
-#include "deps.h"
 
 int spec_channels_install(char *why, size_t why_len);
 void spec_channels_remove(void);
@@ -17,7 +16,6 @@ void spec_source_exit(void);
 int spec_hook_init(void);
 
 /* flow/name.c: some directory was changed; its readers may be on their way */
-void spec_name_changed(const struct inode *dir, const struct spec_dep *dep,
-		       u32 mask);
+void spec_name_changed(const struct inode *dir);
 
 #endif /* _SPEC_MAIN_H */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The table from a pointer to what it depends on; see object.h. */
 
+#include <linux/log2.h>
 #include <linux/rculist.h>
 #include <linux/sched/mm.h>
 #include <linux/seq_file.h>
@@ -10,25 +11,10 @@
 #include "stats.h"
 #include "trace.h"
 
-/**
- * struct spec_entry - one key and its dependency
- * @node:	in its bucket; RCU for readers, the bucket's lock for writers
- * @key:	the pointer, compared only
- * @ch:		the channel that made the entry, for statistics
- * @dep:	raised under the bucket's lock, read without
- * @rcu:	frees the entry
- */
-struct spec_entry {
-	struct hlist_node node;
-	const void *key;
-	enum spec_channel_id ch;
-	struct spec_dep dep;
-	struct rcu_head rcu;
-};
-
 struct hlist_head spec_buckets[1 << SPEC_BUCKET_BITS];
 struct spec_dep spec_everyone;
 struct spec_marks spec_marks;
+atomic_t spec_unsettled;
 
 /*
  * Bucket locks are the innermost locks of all: they are taken under the siglock
@@ -48,18 +34,6 @@ EXPORT_SYMBOL_GPL(speculator_active);
 static unsigned int max_objects = 1 << 18;
 module_param(max_objects, uint, 0644);
 MODULE_PARM_DESC(max_objects, "entries of the dependency table; beyond it new dependencies are shared by all (default 262144)");
-
-static struct spec_entry *find(unsigned int bucket, const void *key)
-{
-	struct spec_entry *e;
-
-	hlist_for_each_entry_rcu(e, &spec_buckets[bucket], node,
-				 lockdep_is_held(&bucket_locks[bucket &
-						 ((1 << LOCK_BITS) - 1)]))
-		if (e->key == key)
-			return e;
-	return NULL;
-}
 
 /* Copy the components of @from in @mask into the empty or used @out. */
 static u32 collect(struct spec_dep *out, u32 have, const struct spec_dep *from,
@@ -84,14 +58,14 @@ u32 spec_read(const void *key, struct spec_dep *out)
 	u32 have = 0, mask;
 	struct spec_entry *e;
 
-	rcu_read_lock();
-	e = find(hash_ptr(key, SPEC_BUCKET_BITS), key);
+	rcu_read_lock_sched();
+	e = spec_find(key);
 	if (e) {
 		mask = spec_dep_pending(&e->dep, &spec_marks);
 		if (mask)
 			have = collect(out, 0, &e->dep, mask);
 	}
-	rcu_read_unlock();
+	rcu_read_unlock_sched();
 	if (unlikely(READ_ONCE(spec_everyone.mask))) {
 		mask = spec_dep_pending(&spec_everyone, &spec_marks);
 		if (mask)
@@ -100,33 +74,55 @@ u32 spec_read(const void *key, struct spec_dep *out)
 	return have;
 }
 
+/**
+ * spec_mask - what a key depends on, or has depended on a moment ago
+ * @key: any key
+ *
+ * Cheaper than spec_read(), for who is content when it is little.
+ *
+ * Context: any. Lock-free.
+ * Return: the mask of sources; those that are pending are all in it.
+ */
+u32 spec_mask(const void *key)
+{
+	const struct spec_entry *e;
+	u32 mask;
+
+	rcu_read_lock_sched();
+	e = spec_find(key);
+	mask = e ? READ_ONCE(e->dep.mask) : 0;
+	rcu_read_unlock_sched();
+	return mask | READ_ONCE(spec_everyone.mask);
+}
+
 static void merge_everyone(const struct spec_dep *dep, u32 mask)
 {
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&everyone_lock, flags);
-	if (!spec_everyone.mask)
+	if (!spec_everyone.mask) {
 		atomic_inc(&speculator_active);
+		atomic_inc(&spec_unsettled);
+	}
 	spec_dep_merge(&spec_everyone,
 		       spec_dep_pending(&spec_everyone, &spec_marks), dep, mask);
 	raw_spin_unlock_irqrestore(&everyone_lock, flags);
 }
 
 /* Does @key depend on all of @dep already? */
-static bool covered(unsigned int bucket, const void *key,
-		    const struct spec_dep *dep, u32 mask)
+static bool covered(const void *key, const struct spec_dep *dep, u32 mask)
 {
 	struct spec_entry *e;
 	bool is;
 
-	rcu_read_lock();
-	e = find(bucket, key);
+	rcu_read_lock_sched();
+	e = spec_find(key);
 	/*
 	 * An entry that covers something pending cannot be swept before that
 	 * has been released, and then it no longer matters.
 	 */
 	is = e && spec_dep_covers(&e->dep, dep, mask);
-	rcu_read_unlock();
+	rcu_read_unlock_sched();
 	/*
 	 * What is everybody's is this one's, too.  Where no entry can be made
 	 * that also ends the way of a dependency through shared memory, which
@@ -135,6 +131,16 @@ static bool covered(unsigned int bucket, const void *key,
 	if (unlikely(READ_ONCE(spec_everyone.mask)))
 		is = is || spec_dep_covers(&spec_everyone, dep, mask);
 	return is;
+}
+
+/* After a change of @e->dep; the bucket's lock is held. */
+static void note_only(struct spec_entry *e)
+{
+	u32 mask = e->dep.mask;
+	u64 only = is_power_of_2(mask) ?
+		(u64)mask << 32 | e->dep.seq[__builtin_ctz(mask)] : 0;
+
+	smp_store_release(&e->only, only);	/* with is_as_late() */
 }
 
 /**
@@ -158,11 +164,11 @@ bool spec_merge_one(const void *key, enum spec_channel_id ch,
 	unsigned long flags;
 
 again:
-	if (covered(bucket, key, dep, mask))
+	if (covered(key, dep, mask))
 		return false;
-	rcu_read_lock();
-	e = find(bucket, key);
-	rcu_read_unlock();
+	rcu_read_lock_sched();
+	e = spec_find(key);
+	rcu_read_unlock_sched();
 	if (!e) {
 		if (atomic_read(&speculator_active) < READ_ONCE(max_objects))
 			new = kmem_cache_alloc(entry_cache,
@@ -174,15 +180,23 @@ again:
 	}
 
 	raw_spin_lock_irqsave(lock, flags);
-	e = find(bucket, key);
+	e = spec_find(key);
 	if (e) {
+		/*
+		 * Another thread may find the new dependency at once, take that
+		 * as told and pass it on: it must not compare the old word.
+		 */
+		WRITE_ONCE(e->only, 0);
+		smp_wmb();	/* with smp_rmb() in spec_merge(), spec_has() */
 		spec_dep_merge(&e->dep, spec_dep_pending(&e->dep, &spec_marks),
 			       dep, mask);
+		note_only(e);
 	} else if (new) {
 		new->key = key;
 		new->ch = ch;
 		new->dep.mask = 0;
 		spec_dep_merge(&new->dep, 0, dep, mask);
+		note_only(new);
 		hlist_add_head_rcu(&new->node, &spec_buckets[bucket]);
 		atomic_inc(&speculator_active);
 		e = new;
@@ -212,14 +226,14 @@ again:
 bool spec_merge(const void *key, enum spec_channel_id ch,
 		const struct spec_dep *dep, u32 mask)
 {
-	if (covered(hash_ptr(key, SPEC_BUCKET_BITS), key, dep, mask)) {
+	if (covered(key, dep, mask)) {
 		/*
 		 * Then all that shares memory with it is covered, too: unless
 		 * somebody is about to see to that.  The entry before the mark;
-		 * pairs with smp_wmb() in flow/memory.c.
+		 * pairs with smp_mb__after_atomic() in flow/memory.c.
 		 */
 		smp_rmb();
-		if (unlikely(READ_ONCE(spec_spreading)))
+		if (unlikely(atomic_read(&spec_unsettled)))
 			spec_mapped_wait();
 		return false;
 	}
@@ -234,17 +248,102 @@ bool spec_merge(const void *key, enum spec_channel_id ch,
 	return true;
 }
 
-/* Slow halves of the inlines in object.h. */
-void __spec_pass(const void *from, const void *to, enum spec_channel_id ch)
+/**
+ * enum arrival - what is to be done to pass on a dependency
+ * @NOTHING: there is none
+ * @ARRIVED: nothing, it has been passed on before
+ * @UNKNOWN: look again, at each component
+ */
+enum arrival { NOTHING, ARRIVED, UNKNOWN };
+
+/* Does @to depend on all that @from depends on, pending or not? */
+static __always_inline bool is_as_late(const struct spec_entry *to,
+				       const struct spec_entry *from)
+{
+	u64 only = READ_ONCE(from->only);
+	u32 mask;
+
+	/* Who finds the word of @to finds its dependency. */
+	if (likely(only && only == smp_load_acquire(&to->only)))
+		return true;
+	/* The mask of @from before its sequences. */
+	mask = smp_load_acquire(&from->dep.mask);
+	return spec_dep_covers(&to->dep, &from->dep, mask);
+}
+
+/*
+ * The way of all repeated calls: two lookups and a compare, without a copy.
+ * Whether @from still waits for what it depends on does not matter when @to has
+ * it, too.  Else, and in all special cases, the answer is UNKNOWN.
+ */
+static __always_inline enum arrival look(const void *from, const void *to)
+{
+	enum arrival arrival = NOTHING;
+	const struct spec_entry *f, *t;
+
+	rcu_read_lock_sched();
+	f = spec_find(from);
+	if (f) {
+		t = spec_find(to);
+		arrival = t && is_as_late(t, f) ? ARRIVED : UNKNOWN;
+	}
+	rcu_read_unlock_sched();
+	smp_rmb();	/* as in spec_merge() */
+	return unlikely(atomic_read(&spec_unsettled)) ? UNKNOWN : arrival;
+}
+
+static noinline void pass(const void *from, const void *to,
+			  enum spec_channel_id ch)
 {
 	struct spec_dep dep;
 	u32 mask = spec_read(from, &dep);
 
-	if (!mask || from == to)
+	if (!mask)
 		return;
 	if (spec_merge(to, ch, &dep, mask))
 		trace_put(from, to, ch, mask);
 	spec_count(puts, ch);
+}
+
+static noinline void take(const void *key, const void *self,
+			  enum spec_channel_id ch)
+{
+	struct spec_dep dep;
+	u32 mask = spec_read(key, &dep);
+
+	if (!mask)
+		return;
+	if (spec_merge(self, ch, &dep, mask))
+		trace_take(key, self, ch, mask);
+	spec_count(takes, ch);
+}
+
+static __always_inline void try_pass(const void *from, const void *to,
+				     enum spec_channel_id ch)
+{
+	switch (look(from, to)) {
+	case NOTHING:
+		break;
+	case ARRIVED:
+		spec_count(puts, ch);
+		break;
+	case UNKNOWN:
+		pass(from, to, ch);
+	}
+}
+
+static __always_inline void try_take(const void *key, const void *self,
+				     enum spec_channel_id ch)
+{
+	switch (look(key, self)) {
+	case NOTHING:
+		break;
+	case ARRIVED:
+		spec_count(takes, ch);
+		break;
+	case UNKNOWN:
+		take(key, self, ch);
+	}
 }
 
 /*
@@ -261,25 +360,45 @@ const void *spec_self_kernel(void)
 		current : NULL;
 }
 
-void __spec_put(const void *key, enum spec_channel_id ch)
+static noinline void put_special(const void *key, enum spec_channel_id ch)
 {
-	__spec_pass(spec_self(), key, ch);
+	const void *self = spec_self_kernel();
+
+	if (self)
+		try_pass(self, key, ch);
 }
 
-void __spec_take(const void *key, enum spec_channel_id ch)
+static noinline void take_special(const void *key, enum spec_channel_id ch)
 {
-	const void *self = spec_self();
-	struct spec_dep dep;
-	u32 mask;
+	const void *self = spec_self_kernel();
 
-	if (!self)
-		return;
-	mask = spec_read(key, &dep);
-	if (!mask)
-		return;
-	if (spec_merge(self, ch, &dep, mask))
-		trace_take(key, self, ch, mask);
-	spec_count(takes, ch);
+	if (self)
+		try_take(key, self, ch);
+}
+
+/*
+ * What the inlines in object.h do when anything depends on anything.  All that
+ * is rare is a tail call, so that no register needs saving.
+ */
+notrace void __spec_pass(const void *from, const void *to, enum spec_channel_id ch)
+{
+	try_pass(from, to, ch);
+}
+
+notrace void __spec_put(const void *key, enum spec_channel_id ch)
+{
+	if (unlikely(spec_self_special()))
+		put_special(key, ch);
+	else
+		try_pass(spec_self_user(), key, ch);
+}
+
+notrace void __spec_take(const void *key, enum spec_channel_id ch)
+{
+	if (unlikely(spec_self_special()))
+		take_special(key, ch);
+	else
+		try_take(key, spec_self_user(), ch);
 }
 
 static void free_entry(struct rcu_head *rcu)
@@ -312,7 +431,7 @@ void spec_forget(const void *key)
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(lock, flags);
-	e = find(bucket, key);
+	e = spec_find(key);
 	if (e)
 		drop_entry(e);
 	raw_spin_unlock_irqrestore(lock, flags);
@@ -342,6 +461,7 @@ void spec_sweep(u32 drop)
 			/* Also so that no component gets old enough to wrap. */
 			WRITE_ONCE(e->dep.mask, ~drop &
 				   spec_dep_pending(&e->dep, &spec_marks));
+			note_only(e);
 			if (!e->dep.mask)
 				drop_entry(e);
 		}
@@ -350,8 +470,10 @@ void spec_sweep(u32 drop)
 	}
 	raw_spin_lock_irq(&everyone_lock);
 	left = spec_dep_pending(&spec_everyone, &spec_marks) & ~drop;
-	if (spec_everyone.mask && !left)
+	if (spec_everyone.mask && !left) {
 		atomic_dec(&speculator_active);
+		atomic_dec(&spec_unsettled);
+	}
 	WRITE_ONCE(spec_everyone.mask, left);
 	raw_spin_unlock_irq(&everyone_lock);
 }
@@ -367,11 +489,12 @@ void spec_object_show(struct seq_file *m)
 	unsigned int count[SPEC_CH_NR] = {}, bucket, i;
 	struct spec_entry *e;
 
-	rcu_read_lock();
-	for (bucket = 0; bucket < ARRAY_SIZE(spec_buckets); bucket++)
+	for (bucket = 0; bucket < ARRAY_SIZE(spec_buckets); bucket++) {
+		rcu_read_lock_sched();
 		hlist_for_each_entry_rcu(e, &spec_buckets[bucket], node)
 			count[e->ch]++;
-	rcu_read_unlock();
+		rcu_read_unlock_sched();
+	}
 	seq_puts(m, "made_by entries\n");
 	for (i = 0; i < SPEC_CH_NR; i++)
 		seq_printf(m, "%s %u\n", spec_channel_names[i], count[i]);

@@ -22,6 +22,27 @@
 
 #define SPEC_BUCKET_BITS	14
 
+/**
+ * struct spec_entry - one key and its dependency
+ * @node:	in its bucket; RCU for readers, the bucket's lock for writers
+ * @key:	the pointer, compared only
+ * @ch:		the channel that made the entry, for statistics
+ * @dep:	raised under the bucket's lock, read without
+ * @only:	@dep in a word when it is on a single source, 0 else: two entries
+ *		that have the same word depend on the same.  It is 0 while @dep is
+ *		being raised: whoever has seen anything of what is new must not
+ *		find the old word and pass on too little
+ * @rcu:	frees the entry
+ */
+struct spec_entry {
+	struct hlist_node node;
+	const void *key;
+	enum spec_channel_id ch;
+	struct spec_dep dep;
+	u64 only;
+	struct rcu_head rcu;
+};
+
 extern struct hlist_head spec_buckets[1 << SPEC_BUCKET_BITS];
 extern struct spec_dep spec_everyone;
 extern struct spec_marks spec_marks;
@@ -35,7 +56,34 @@ static __always_inline bool spec_maybe(const void *key)
 	       unlikely(READ_ONCE(spec_everyone.mask));
 }
 
+/*
+ * Readers are under rcu_read_lock_sched(), which is an increment and a decrement
+ * where rcu_read_lock() is two calls, and for which call_rcu() waits as well.
+ */
+static __always_inline struct spec_entry *spec_find(const void *key)
+{
+	struct spec_entry *e;
+
+	hlist_for_each_entry_rcu(e, &spec_buckets[hash_ptr(key, SPEC_BUCKET_BITS)],
+				 node)
+		if (e->key == key)
+			return e;
+	return NULL;
+}
+
 const void *spec_self_kernel(void);
+
+static __always_inline bool spec_self_special(void)
+{
+	return current->flags & (PF_KTHREAD | PF_MEMALLOC | PF_LOCAL_THROTTLE);
+}
+
+static __always_inline const void *spec_self_user(void)
+{
+	const void *mm = READ_ONCE(current->mm);
+
+	return likely(mm) ? mm : current;
+}
 
 /*
  * The key of the running process; NULL for what must never be held back: kernel
@@ -46,22 +94,39 @@ const void *spec_self_kernel(void);
  */
 static __always_inline const void *spec_self(void)
 {
-	if (unlikely(current->flags &
-		     (PF_KTHREAD | PF_MEMALLOC | PF_LOCAL_THROTTLE)))
+	if (unlikely(spec_self_special()))
 		return spec_self_kernel();
-	if (likely(current->mm))
-		return current->mm;
-	return current;
+	return spec_self_user();
 }
 
 #define SPEC_LINK_BITS	13
 
-/*
- * Shared memory (flow/memory.c): how many links lead on from keys with this
- * hash, and whether a dependency is just being spread along them.
- */
+/* Shared memory (flow/memory.c): how many links lead on from keys with this hash. */
 extern atomic_t spec_links[1 << SPEC_LINK_BITS];
-extern int spec_spreading;
+
+/*
+ * Reasons why what two entries say is not all: a dependency is just being spread
+ * along links, or everybody has one.
+ */
+extern atomic_t spec_unsettled;
+
+/*
+ * Does @key depend on @seq of the source in @slot already, and all that it
+ * shares memory with?  If so, anybody may be told without another look.
+ */
+static __always_inline bool spec_has(const void *key, int slot, u32 seq)
+{
+	const struct spec_entry *e;
+	bool has;
+
+	rcu_read_lock_sched();
+	e = spec_find(key);
+	has = e && spec_dep_has(&e->dep, slot, seq);
+	rcu_read_unlock_sched();
+	/* As in spec_merge(); also before @only, see spec_merge_one(). */
+	smp_rmb();
+	return has && !atomic_read(&spec_unsettled);
+}
 
 /* Does what comes to @key go on to others at once? */
 static __always_inline bool spec_mapped(const void *key)
@@ -74,6 +139,7 @@ bool spec_mapped_merge(const void *key, enum spec_channel_id ch,
 void spec_mapped_wait(void);
 bool spec_merge_one(const void *key, enum spec_channel_id ch,
 		    const struct spec_dep *dep, u32 mask);
+u32 spec_mask(const void *key);
 u32 spec_read(const void *key, struct spec_dep *out);
 bool spec_merge(const void *key, enum spec_channel_id ch,
 		const struct spec_dep *dep, u32 mask);
@@ -90,7 +156,7 @@ void spec_object_show(struct seq_file *m);
 static __always_inline void spec_pass(const void *from, const void *to,
 				      enum spec_channel_id ch)
 {
-	if (spec_maybe(from))
+	if (unlikely(atomic_read(&speculator_active)))
 		__spec_pass(from, to, ch);
 }
 
@@ -99,9 +165,7 @@ static __always_inline void spec_pass(const void *from, const void *to,
  */
 static __always_inline void spec_put(const void *key, enum spec_channel_id ch)
 {
-	const void *self = spec_self();
-
-	if (self && spec_maybe(self))
+	if (unlikely(atomic_read(&speculator_active)))
 		__spec_put(key, ch);
 }
 
@@ -110,7 +174,7 @@ static __always_inline void spec_put(const void *key, enum spec_channel_id ch)
  */
 static __always_inline void spec_take(const void *key, enum spec_channel_id ch)
 {
-	if (spec_maybe(key))
+	if (unlikely(atomic_read(&speculator_active)))
 		__spec_take(key, ch);
 }
 

@@ -50,14 +50,15 @@ static DECLARE_DELAYED_WORK(sweep_work, sweep_fn);
  */
 struct speculator_source *spec_source_of_slot(int slot)
 {
-	return rcu_dereference(sources[slot]);
+	return rcu_dereference_check(sources[slot], rcu_read_lock_sched_held());
 }
 
 /**
  * spec_source_of_sb - the source that commits a file system's modifications
  * @sb: any super block
  *
- * Context: any; the caller holds rcu_read_lock() for as long as it uses it.
+ * Context: any; the caller holds rcu_read_lock(), or rcu_read_lock_sched(), for
+ * as long as it uses it.
  * Return: the source, or NULL when @sb is not an external-synchrony mount.
  */
 struct speculator_source *spec_source_of_sb(const struct super_block *sb)
@@ -66,13 +67,32 @@ struct speculator_source *spec_source_of_sb(const struct super_block *sb)
 
 	while (left) {
 		struct speculator_source *source =
-			rcu_dereference(sources[__builtin_ctz(left)]);
+			spec_source_of_slot(__builtin_ctz(left));
 
 		left &= left - 1;
 		if (source && source->sb == sb)
 			return source;
 	}
 	return NULL;
+}
+
+/**
+ * spec_source_bit - of the source that commits a file system's modifications
+ * @sb: any super block
+ *
+ * Context: any.
+ * Return: its bit in the dependency vector, or 0 when there is none.
+ */
+u32 spec_source_bit(const struct super_block *sb)
+{
+	const struct speculator_source *source;
+	u32 bit;
+
+	rcu_read_lock_sched();
+	source = spec_source_of_sb(sb);
+	bit = source ? 1U << source->slot : 0;
+	rcu_read_unlock_sched();
+	return bit;
 }
 
 /**
@@ -194,6 +214,27 @@ bool speculator_exempt(void)
 }
 EXPORT_SYMBOL_GPL(speculator_exempt);
 
+static noinline bool taint(struct speculator_source *source, const void *self,
+			   u32 seq)
+{
+	struct spec_dep dep;
+
+	raise_latest(source, seq);
+	spec_dep_one(&dep, source->slot, seq);
+	if (spec_merge(self, SPEC_CH_PROCESS, &dep, dep.mask)) {
+		atomic64_inc(&source->taints);
+		trace_taint(source, self, seq);
+	}
+	return true;
+}
+
+static noinline bool taint_special(struct speculator_source *source, u32 seq)
+{
+	const void *self = spec_self_kernel();
+
+	return self && taint(source, self, seq);
+}
+
 /**
  * speculator_taint - the running process depends on @seq from now on
  * @source: a registered source
@@ -203,22 +244,33 @@ EXPORT_SYMBOL_GPL(speculator_exempt);
  *
  * Context: any, handle open and file-system locks held included. Lock-free when
  * the process depends on @seq already.
+ * Return: false when it is exempt; see speculator_exempt().
  */
-void speculator_taint(struct speculator_source *source, u32 seq)
+notrace bool speculator_taint(struct speculator_source *source, u32 seq)
 {
-	const void *self = spec_self();
+	const void *self;
+
+	if (unlikely(spec_self_special()))
+		return taint_special(source, seq);
+	self = spec_self_user();
+	/* What is in the table has raised @source->latest before. */
+	return likely(spec_has(self, source->slot, seq)) ||
+	       taint(source, self, seq);
+}
+EXPORT_SYMBOL_GPL(speculator_taint);
+
+static noinline void taint_inode(struct speculator_source *source,
+				 struct inode *inode, u32 seq)
+{
 	struct spec_dep dep;
 
 	raise_latest(source, seq);
-	if (!self)
-		return;
 	spec_dep_one(&dep, source->slot, seq);
-	if (spec_merge(self, SPEC_CH_PROCESS, &dep, dep.mask)) {
-		atomic64_inc(&source->taints);
-		trace_taint(source, self, seq);
-	}
+	if (spec_merge(inode, SPEC_CH_FILE, &dep, dep.mask))
+		trace_modify(source, inode, seq);
+	if (S_ISDIR(inode->i_mode))
+		spec_name_changed(inode);
 }
-EXPORT_SYMBOL_GPL(speculator_taint);
 
 /**
  * speculator_taint_inode - whoever reads @inode depends on @seq from now on
@@ -232,17 +284,14 @@ EXPORT_SYMBOL_GPL(speculator_taint);
  *
  * Context: any.
  */
-void speculator_taint_inode(struct speculator_source *source,
-			    struct inode *inode, u32 seq)
+notrace void speculator_taint_inode(struct speculator_source *source,
+				    struct inode *inode, u32 seq)
 {
-	struct spec_dep dep;
-
-	raise_latest(source, seq);
-	spec_dep_one(&dep, source->slot, seq);
-	if (spec_merge(inode, SPEC_CH_FILE, &dep, dep.mask))
-		trace_modify(source, inode, seq);
-	if (S_ISDIR(inode->i_mode))
-		spec_name_changed(inode, &dep, dep.mask);
+	/* A directory is also counted, each time. */
+	if (likely(!S_ISDIR(inode->i_mode) &&
+		   spec_has(inode, source->slot, seq)))
+		return;
+	taint_inode(source, inode, seq);
 }
 EXPORT_SYMBOL_GPL(speculator_taint_inode);
 

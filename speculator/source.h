@@ -17,6 +17,7 @@ enum spec_wait_mode { SPEC_WAIT_KILLABLE, SPEC_WAIT_ALWAYS };
 
 struct speculator_source *spec_source_of_slot(int slot);
 struct speculator_source *spec_source_of_sb(const struct super_block *sb);
+u32 spec_source_bit(const struct super_block *sb);
 void spec_request_commit(const struct spec_dep *dep, u32 mask);
 int spec_wait(const struct spec_dep *dep, enum spec_channel_id why,
 	      enum spec_wait_mode mode);

@@ -56,12 +56,19 @@ static bool is_local(unsigned long magic)
  */
 enum spec_place spec_place(const struct super_block *sb)
 {
-	bool source;
+	return spec_place_of(sb, spec_source_bit(sb));
+}
 
-	rcu_read_lock();
-	source = spec_source_of_sb(sb);
-	rcu_read_unlock();
-	if (source)
+/**
+ * spec_place_of - the same, for who knows the source
+ * @sb: any super block
+ * @own: its spec_source_bit()
+ *
+ * Context: any.
+ */
+enum spec_place spec_place_of(const struct super_block *sb, u32 own)
+{
+	if (own)
 		return SPEC_PLACE_SOURCE;
 	return is_local(sb->s_magic) ? SPEC_PLACE_LOCAL : SPEC_PLACE_FOREIGN;
 }
@@ -81,6 +88,23 @@ void spec_put_inode(struct inode *inode)
 	spec_put(&space, SPEC_CH_FILE);
 }
 
+/* Most who write depend on nothing, or only on what they write to. */
+static bool owes(const struct super_block *sb, u32 own)
+{
+	const void *self = spec_self();
+
+	return self && (spec_mask(self) & ~own) &&
+	       spec_place_of(sb, own) != SPEC_PLACE_LOCAL;
+}
+
+static u32 owed(u32 own, struct spec_dep *dep)
+{
+	u32 mask = spec_self_pending(dep) & ~own;
+
+	dep->mask = mask;
+	return mask;
+}
+
 /**
  * spec_owed - what has to be durable before a file system may be modified
  * @sb: which
@@ -94,42 +118,31 @@ void spec_put_inode(struct inode *inode)
  */
 u32 spec_owed(const struct super_block *sb, struct spec_dep *dep)
 {
-	struct speculator_source *source;
-	u32 mask = spec_self_pending(dep);
+	u32 own = spec_source_bit(sb);
 
-	if (!mask)
-		return 0;
-	switch (spec_place(sb)) {
-	case SPEC_PLACE_LOCAL:
-		return 0;
-	case SPEC_PLACE_SOURCE:
-		rcu_read_lock();
-		source = spec_source_of_sb(sb);
-		if (source)
-			mask &= ~(1U << source->slot);
-		rcu_read_unlock();
-		break;
-	case SPEC_PLACE_FOREIGN:
-		break;
-	}
-	dep->mask = mask;
-	return mask;
+	return owes(sb, own) ? owed(own, dep) : 0;
+}
+
+static noinline int wait_for_owed(u32 own, enum spec_channel_id ch)
+{
+	struct spec_dep dep;
+
+	return owed(own, &dep) ? spec_wait(&dep, ch, SPEC_WAIT_KILLABLE) : 0;
 }
 
 /**
- * spec_modify - a process with dependencies is about to modify a file system
+ * spec_modify_of - a process with dependencies is about to modify a file system
  * @sb: which
+ * @own: its spec_source_bit()
  * @ch: for statistics
  *
  * Context: process, no file-system lock held, may sleep.
  * Return: 0 to go on, or the error of spec_wait().
  */
-int spec_modify(struct super_block *sb, enum spec_channel_id ch)
+int spec_modify_of(const struct super_block *sb, u32 own,
+		   enum spec_channel_id ch)
 {
-	struct spec_dep dep;
-
-	return spec_owed(sb, &dep) ?
-		spec_wait(&dep, ch, SPEC_WAIT_KILLABLE) : 0;
+	return owes(sb, own) ? wait_for_owed(own, ch) : 0;
 }
 
 DEFINE_HOOK(filemap_read, ssize_t,

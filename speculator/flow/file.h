@@ -15,10 +15,19 @@
 enum spec_place { SPEC_PLACE_SOURCE, SPEC_PLACE_LOCAL, SPEC_PLACE_FOREIGN };
 
 enum spec_place spec_place(const struct super_block *sb);
+enum spec_place spec_place_of(const struct super_block *sb, u32 own);
 u32 spec_owed(const struct super_block *sb, struct spec_dep *dep);
-int spec_modify(struct super_block *sb, enum spec_channel_id ch);
+int spec_modify_of(const struct super_block *sb, u32 own,
+		   enum spec_channel_id ch);
 void spec_put_inode(struct inode *inode);
 void spec_take_names(void);
+
+/* As spec_modify_of(), which is for who knows the source. */
+static inline int spec_modify(const struct super_block *sb,
+			      enum spec_channel_id ch)
+{
+	return spec_modify_of(sb, spec_source_bit(sb), ch);
+}
 
 /* The running process saw the inode's state; call it after the observation. */
 static __always_inline void spec_take_inode(struct inode *inode)

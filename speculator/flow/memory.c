@@ -22,7 +22,7 @@
  * The invariant: where an entry of the dependency table covers something, so do
  * the entries of all that can be reached from it.  That is what lets the usual
  * way of a repeated dependency be a compare (spec_merge()).  It does not hold
- * while a dependency is being spread; then spec_spreading is set, and whoever
+ * while a dependency is being spread; then spec_unsettled is not 0, and whoever
  * would rely on it waits for the lock.
  */
 
@@ -88,7 +88,6 @@ static bool tracking;
 
 /* Where a dependency of this key has to go on to; see spec_mapped(). */
 atomic_t spec_links[1 << SPEC_LINK_BITS];
-int spec_spreading;
 
 /*
  * Protects all of the above.  Taken wherever a dependency is passed on: under the
@@ -132,15 +131,16 @@ static struct map_link *find_link(const struct mm_struct *mm,
 static void begin_spreading(unsigned long *flags) __acquires(&map_lock)
 {
 	raw_spin_lock_irqsave(&map_lock, *flags);
-	WRITE_ONCE(spec_spreading, 1);
+	atomic_inc(&spec_unsettled);
 	/* Pairs with smp_rmb() in spec_merge(): the mark before any entry. */
-	smp_wmb();
+	smp_mb__after_atomic();
 }
 
 static void end_spreading(unsigned long flags) __releases(&map_lock)
 {
 	/* After all entries, for who does not find them covered. */
-	smp_store_release(&spec_spreading, 0);
+	smp_mb__before_atomic();
+	atomic_dec(&spec_unsettled);
 	raw_spin_unlock_irqrestore(&map_lock, flags);
 }
 
@@ -274,7 +274,7 @@ static void spread_over_link(const struct map_link *l)
 
 /*
  * Note that @mm maps @object.  @m and @l are used if need be, and set to NULL.
- * The caller holds map_lock, and spec_spreading is set.
+ * The caller is between begin_spreading() and end_spreading().
  */
 static void add_link(struct mm_struct *mm, const void *object, bool write,
 		     struct mapper **m, struct map_link **l)
@@ -398,11 +398,17 @@ static void link_vma(struct mm_struct *mm, const struct vm_area_struct *vma)
 static void link_all(struct mm_struct *mm)
 {
 	VMA_ITERATOR(vmi, mm, 0);
+	const struct file *last = NULL;
 	struct vm_area_struct *vma;
 
-	for_each_vma(vmi, vma)
-		if (vma->vm_file)
-			link_vma(mm, vma);
+	for_each_vma(vmi, vma) {
+		/* The segments of a program: the link is there already. */
+		if (!vma->vm_file ||
+		    (vma->vm_file == last && !is_writable(vma)))
+			continue;
+		link_vma(mm, vma);
+		last = vma->vm_file;
+	}
 }
 
 /*
@@ -460,14 +466,15 @@ static void mark_stale(struct mapper *m)
 /*
  * Called for each mapping of a file that goes.  They are not counted, since they
  * are also split and merged.  What is left is looked at later, when no processor
- * has the mapping in its TLB any more.
+ * has the mapping in its TLB any more.  Those that go with the process have been
+ * forgotten by exit_mmap().
  */
 DEFINE_HOOK_VOID(unlink_file_vma, (struct vm_area_struct *vma), (vma))
 {
 	struct mapper *m;
 	unsigned long flags;
 
-	if (vma->vm_file) {
+	if (vma->vm_file && atomic_read(&vma->vm_mm->mm_users)) {
 		raw_spin_lock_irqsave(&map_lock, flags);
 		m = find_mapper(vma->vm_mm);
 		if (m)

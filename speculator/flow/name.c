@@ -26,17 +26,13 @@ static atomic_t changes;
 
 /**
  * spec_name_changed - a directory is about to be changed
- * @dir: the directory
- * @dep: what the change depends on; on the directory's inode already
- * @mask: the components of @dep that count
+ * @dir: the directory; what the change depends on is on its inode already
  *
  * Context: any.
  */
-void spec_name_changed(const struct inode *dir, const struct spec_dep *dep,
-		       u32 mask)
+void spec_name_changed(const struct inode *dir)
 {
-	if (spec_merge(&changes, SPEC_CH_NAME, dep, mask))
-		trace_put(dir, &changes, SPEC_CH_NAME, mask);
+	spec_pass(dir, &changes, SPEC_CH_NAME);
 	atomic_inc_return(&changes);	/* a full barrier: put, count, change */
 }
 
@@ -207,17 +203,31 @@ DEFINE_HOOK(do_handle_open, long,
  * tells: the security hooks, called under the directory's rwsem before anything
  * has changed.
  */
+static bool is_put(const struct super_block *sb)
+{
+	const void *self = spec_self();
+
+	return self && spec_maybe(self) && spec_place(sb) == SPEC_PLACE_LOCAL;
+}
+
+static void put_dir(struct inode *dir)
+{
+	spec_put_inode(dir);
+	spec_name_changed(dir);
+}
+
+static void put_dentry(struct dentry *dentry)
+{
+	if (d_really_is_positive(dentry))
+		spec_put(d_inode(dentry), SPEC_CH_FILE);
+}
+
 static void change(struct inode *dir, struct dentry *dentry)
 {
-	struct spec_dep dep;
-	u32 mask = spec_self_pending(&dep);
-
-	if (!mask || spec_place(dir->i_sb) != SPEC_PLACE_LOCAL)
+	if (!is_put(dir->i_sb))
 		return;
-	spec_put_inode(dir);
-	if (d_really_is_positive(dentry))
-		spec_put_inode(d_inode(dentry));
-	spec_name_changed(dir, &dep, mask);
+	put_dentry(dentry);
+	put_dir(dir);
 }
 
 DEFINE_HOOK_BEFORE(security_inode_create, int,
@@ -274,17 +284,20 @@ DEFINE_HOOK_BEFORE(security_inode_rename, int,
 		    unsigned int flags),
 		   (old_dir, old, new_dir, new, flags))
 {
-	change(old_dir, old);
-	change(new_dir, new);
+	if (!is_put(old_dir->i_sb))
+		return;
+	put_dentry(old);
+	put_dentry(new);
+	put_dir(old_dir);
+	if (new_dir != old_dir)
+		put_dir(new_dir);
 }
 
 static void change_inode(struct dentry *dentry)
 {
 	struct inode *inode = d_backing_inode(dentry);
-	const void *self = spec_self();
 
-	if (self && spec_maybe(self) &&
-	    spec_place(inode->i_sb) == SPEC_PLACE_LOCAL)
+	if (is_put(inode->i_sb))
 		spec_put_inode(inode);
 }
 

@@ -8,6 +8,7 @@
 #include <linux/fcntl.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include "../../compat/fs.h"
 #include "../object.h"
 #include "file.h"
 #include "open.h"
@@ -31,41 +32,41 @@ void spec_open_position(struct file *file, int mask)
  * Where the data is, and the holes, and the end; and the position, which
  * processes may share.
  */
-static struct file *seek_begin(unsigned int fd)
+static __always_inline struct fd seek_begin(unsigned int fd)
 {
-	struct file *file = fget(fd);
+	struct fd f = fdget(fd);
 
-	if (file)
-		spec_put(file, SPEC_CH_FILE);
-	return file;
+	if (fd_file(f))
+		spec_put(fd_file(f), SPEC_CH_FILE);
+	return f;
 }
 
-static void seek_end(struct file *file)
+static __always_inline void seek_end(struct fd f)
 {
-	if (!file)
+	if (!fd_file(f))
 		return;
-	spec_take(file, SPEC_CH_FILE);
-	spec_take_inode(file_inode(file));
-	fput(file);
+	spec_take(fd_file(f), SPEC_CH_FILE);
+	spec_take_inode(file_inode(fd_file(f)));
+	fdput(f);
 }
 
 DEFINE_HOOK(ksys_lseek, off_t,
 	    (unsigned int fd, off_t offset, unsigned int whence),
 	    (fd, offset, whence))
 {
-	struct file *file = seek_begin(fd);
+	struct fd f = seek_begin(fd);
 	off_t ret = hook_orig_ksys_lseek(fd, offset, whence);
 
-	seek_end(file);
+	seek_end(f);
 	return ret;
 }
 
 DEFINE_HOOK(__ia32_sys_llseek, long, (const struct pt_regs *regs), (regs))
 {
-	struct file *file = seek_begin(regs->bx);
+	struct fd f = seek_begin(regs->bx);
 	long ret = hook_orig___ia32_sys_llseek(regs);
 
-	seek_end(file);
+	seek_end(f);
 	return ret;
 }
 

@@ -84,8 +84,11 @@ static void pass_all_to_task(struct task_struct *task)
 static void probe_signal(void *data, int sig, struct kernel_siginfo *info,
 			 struct task_struct *task, int group, int result)
 {
-	const void *self = in_task() ? spec_self() : NULL;
+	const void *self;
 
+	if (likely(!atomic_read(&speculator_active)))
+		return;
+	self = in_task() ? spec_self() : NULL;
 	if (!self) {
 		/*
 		 * A timer or a device, not this process; but what was written

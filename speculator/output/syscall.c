@@ -297,35 +297,42 @@ static __always_inline bool pending(void)
 }
 
 /* x32 programs use these numbers as well, and some above, which all wait. */
-static __always_inline long gate_64(const struct pt_regs *regs, unsigned int nr)
+static __always_inline unsigned int action_64(unsigned int nr)
 {
-	unsigned int action = nr < ARRAY_SIZE(calls_64) ? calls_64[nr] : WAIT;
-
-	if (likely(action == GO) || (action != SYNC && !pending()))
-		return 0;
-	return call_gate(action, regs->di, regs->si);
+	return likely(nr < ARRAY_SIZE(calls_64)) ? calls_64[nr] : WAIT;
 }
 
-DEFINE_HOOK_GATE_LONG(x64_sys_call,
-		      (const struct pt_regs *regs, unsigned int nr), (regs, nr))
+static __always_inline unsigned int action_32(unsigned int nr)
 {
-	return gate_64(regs, nr);
+	return likely(nr < ARRAY_SIZE(calls_32)) ? calls_32[nr] : WAIT;
 }
 
-DEFINE_HOOK_GATE_LONG(x32_sys_call,
-		      (const struct pt_regs *regs, unsigned int nr), (regs, nr))
+static __always_inline long gate(unsigned int action, unsigned int first,
+				 unsigned int second)
 {
-	return gate_64(regs, nr);
+	return action == SYNC || pending() ?
+		call_gate(action, first, second) : 0;
 }
 
-DEFINE_HOOK_GATE_LONG(ia32_sys_call,
-		      (const struct pt_regs *regs, unsigned int nr), (regs, nr))
+DEFINE_HOOK_GATE_UNLESS(x64_sys_call, long,
+			(const struct pt_regs *regs, unsigned int nr),
+			(regs, nr), action_64(nr) == GO)
 {
-	unsigned int action = nr < ARRAY_SIZE(calls_32) ? calls_32[nr] : WAIT;
+	return gate(action_64(nr), regs->di, regs->si);
+}
 
-	if (likely(action == GO) || (action != SYNC && !pending()))
-		return 0;
-	return call_gate(action, regs->bx, regs->cx);
+DEFINE_HOOK_GATE_UNLESS(x32_sys_call, long,
+			(const struct pt_regs *regs, unsigned int nr),
+			(regs, nr), action_64(nr) == GO)
+{
+	return gate(action_64(nr), regs->di, regs->si);
+}
+
+DEFINE_HOOK_GATE_UNLESS(ia32_sys_call, long,
+			(const struct pt_regs *regs, unsigned int nr),
+			(regs, nr), action_32(nr) == GO)
+{
+	return gate(action_32(nr), regs->bx, regs->cx);
 }
 
 static struct spec_hook *const hooks[] = {

@@ -87,17 +87,19 @@ static noinline int write_gate(struct file *file)
 {
 	struct inode *inode = file_inode(file);
 	struct socket *sock;
+	u32 own;
 
 	switch (inode->i_mode & S_IFMT) {
 	case S_IFREG:
 	case S_IFDIR:
-		if (spec_place(inode->i_sb) == SPEC_PLACE_LOCAL) {
+		own = spec_source_bit(inode->i_sb);
+		if (spec_place_of(inode->i_sb, own) == SPEC_PLACE_LOCAL) {
 			spec_put_inode(inode);
 			return is_written_through(file) &&
 			       is_other_disk(inode->i_sb) ?
 				wait_for(SPEC_CH_FSYNC) : 0;
 		}
-		return spec_modify(inode->i_sb, SPEC_CH_FOREIGN);
+		return spec_modify_of(inode->i_sb, own, SPEC_CH_FOREIGN);
 	case S_IFIFO:		/* flow/pipe.c */
 		return 0;
 	case S_IFSOCK:
