@@ -43,8 +43,9 @@ struct finder {
 static struct finder finder;
 static DEFINE_MUTEX(finder_lock);
 
-/* Caller holds rcu_read_lock(). */
-static struct xsync_mount *mount_of_journal(const journal_t *journal)
+/* Caller holds rcu_read_lock(), or has preemption disabled. */
+static __always_inline struct xsync_mount *
+mount_of_journal(const journal_t *journal)
 {
 	struct xsync_mount *x;
 
@@ -161,42 +162,51 @@ static const struct speculator_source_ops source_ops = {
  * Probes. They run for every jbd2 file system.
  */
 
-static void taint(handle_t *handle)
+/* A mount that asks is not armed yet. */
+static __always_inline void find_journal(journal_t *journal)
 {
-	transaction_t *transaction;
+	if (unlikely(READ_ONCE(finder.task) == current) &&
+	    journal->j_private == finder.sb)
+		finder.journal = journal;
+}
+
+static noinline void taint_eagerly(struct xsync_mount *x, tid_t tid)
+{
+	if (!speculator_taint(&x->source, tid) || READ_ONCE(x->eager_tid) == tid)
+		return;
+	WRITE_ONCE(x->eager_tid, tid);
+	xsync_stats_asked(x, tid, XSYNC_BY_EAGER);
+	/* From a work item: the handle gets a chance to close. */
+	queue_commit(x, tid);
+}
+
+/*
+ * For every handle.  The functions of a tracepoint are called with preemption
+ * disabled, which is as good as rcu_read_lock() here.
+ */
+static notrace void probe_handle(void *data, dev_t dev, tid_t tid,
+				 unsigned int type, unsigned int line_no,
+				 int requested_blocks)
+{
+	const handle_t *handle = current->journal_info;
+	const transaction_t *transaction;
 	struct xsync_mount *x;
-	tid_t tid;
 
 	/* A restart that failed has left none. */
 	transaction = handle ? handle->h_transaction : NULL;
 	if (!transaction)
 		return;
-	if (unlikely(READ_ONCE(finder.task) == current) &&
-	    transaction->t_journal->j_private == finder.sb)
-		finder.journal = transaction->t_journal;
-	if (list_empty(&armed) || speculator_exempt() || updating_atime())
-		return;
-
-	rcu_read_lock();
 	x = mount_of_journal(transaction->t_journal);
-	if (!x || !READ_ONCE(x->tainting))
-		goto out;
-	tid = transaction->t_tid;
-	speculator_taint(&x->source, tid);
-	if (unlikely(READ_ONCE(x->eager)) && READ_ONCE(x->eager_tid) != tid) {
-		WRITE_ONCE(x->eager_tid, tid);
-		xsync_stats_asked(x, tid, XSYNC_BY_EAGER);
-		/* From a work item: the handle gets a chance to close. */
-		queue_commit(x, tid);
+	if (!x) {
+		find_journal(transaction->t_journal);
+		return;
 	}
-out:
-	rcu_read_unlock();
-}
-
-static void probe_handle(void *data, dev_t dev, tid_t tid, unsigned int type,
-			 unsigned int line_no, int requested_blocks)
-{
-	taint(current->journal_info);
+	if (!READ_ONCE(x->tainting) || updating_atime())
+		return;
+	if (unlikely(READ_ONCE(x->eager)))
+		taint_eagerly(x, transaction->t_tid);
+	else
+		speculator_taint(&x->source, transaction->t_tid);
 }
 
 static void fail(struct xsync_mount *x, int error)
@@ -253,25 +263,21 @@ DEFINE_HOOK_INSTEAD_VOID(jbd2_journal_abort, (journal_t *journal, int errno),
  * What a reader of an inode takes over is put there before it can be read.
  */
 
-static void put_inode(struct inode *inode, tid_t tid)
+static __always_inline void put_inode(struct inode *inode, tid_t tid)
 {
 	struct xsync_mount *x;
 
-	rcu_read_lock();
+	rcu_read_lock_sched();
 	x = xsync_mount_of(inode->i_sb);
 	if (x && READ_ONCE(x->tainting))
 		speculator_taint_inode(&x->source, inode, tid);
-	rcu_read_unlock();
+	rcu_read_unlock_sched();
 }
 
+/* Nothing may have slept yet: not under RCU, as in touch_atime(). */
 static __always_inline bool is_ours(const struct inode *inode)
 {
-	bool ours;
-
-	rcu_read_lock();
-	ours = xsync_mount_of(inode->i_sb);
-	rcu_read_unlock();
-	return ours;
+	return xsync_mount_of(inode->i_sb);
 }
 
 /* All that is in the inode: metadata, sizes, block maps. */

@@ -186,7 +186,8 @@ void xsync_stats_committed(struct xsync_mount *x,
 
 /*
  * Is @sb an xsync mount? Two loads and a compare, since hooks ask this for
- * every file system. The caller holds rcu_read_lock() or s_umount.
+ * every file system. The caller holds rcu_read_lock() or s_umount, or has
+ * preemption disabled.
  */
 static inline struct xsync_mount *xsync_mount_of(const struct super_block *sb)
 {
