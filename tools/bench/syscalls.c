@@ -35,7 +35,7 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-static int p[2], s[2], d[2], tcp[2], lo[2], udp, file, null, plain, on_disk;
+static int p[2], filled[2], s[2], d[2], tcp[2], lo[2], udp, file, null, plain, on_disk;
 static int event, ep, msg, sem, pty[2], dir;
 static mqd_t mq;
 static int *shared;
@@ -91,14 +91,25 @@ static void do_pwrite(void)
 	check(pwrite(plain, buf, 16, 0));
 }
 
-static void do_ext4(void)
+static void write_disk(off_t offset)
 {
 	/* Not before: to make it is a modification. */
 	if (!on_disk) {
 		on_disk = open(path, O_CREAT | O_RDWR, 0600);
 		check(on_disk);
 	}
-	check(pwrite(on_disk, buf, 16, 0));
+	check(pwrite(on_disk, buf, 16, offset));
+}
+
+static void do_ext4(void)
+{
+	write_disk(0);
+}
+
+/* Over the end of a page: a handle for each. */
+static void do_ext4_two(void)
+{
+	write_disk(4096 - 8);
 }
 
 static void do_rename(void)
@@ -146,6 +157,18 @@ static void do_pty(void)
 {
 	check(write(pty[0], "x", 1));
 	check(read(pty[1], buf, 1));
+}
+
+static void do_pipe_write(void)
+{
+	check(write(filled[1], buf, 1));
+}
+
+static void do_pipe_poll(void)
+{
+	struct pollfd f = { filled[0], POLLIN, 0 };
+
+	check(poll(&f, 1, 0));
 }
 
 static void do_event(void)
@@ -261,6 +284,8 @@ static const struct {
 	{ "getdents", do_getdents, 20, 100 },
 	{ "pwrite-tmpfs", do_pwrite, 20, 500 },
 	{ "rename-tmpfs", do_rename, 20, 100 },
+	{ "pipe-write", do_pipe_write, 20, 500 },
+	{ "pipe-poll", do_pipe_poll, 20, 500 },
 	{ "pipe-write+read", do_pipe, 20, 500 },
 	{ "unix-write+read", do_unix, 20, 500 },
 	{ "dgram-write+read", do_dgram, 20, 500 },
@@ -281,8 +306,9 @@ static const struct {
 	{ "mmap-file+munmap", do_mmap, 20, 200 },
 	{ "mmap-anon+munmap", do_mmap_anon, 20, 200 },
 	{ "fork+exit+wait", do_fork, 10, 10 },
-	/* Last: on an xsync mount it makes dependent. */
+	/* Last: on an xsync mount they make dependent. */
 	{ "pwrite-ext4", do_ext4, 20, 200 },
+	{ "pwrite-ext4-2", do_ext4_two, 20, 200 },
 };
 
 static long long now(void)
@@ -325,6 +351,7 @@ int main(int argc, char **argv)
 	}
 	signal(SIGURG, SIG_IGN);
 	check(pipe(p));
+	check(pipe(filled));	/* one byte a call, never read */
 	check(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
 	check(socketpair(AF_UNIX, SOCK_DGRAM, 0, d));
 	make_inet(SOCK_STREAM, tcp);
@@ -334,7 +361,9 @@ int main(int argc, char **argv)
 	check(connect(udp, (void *)&a, sizeof(a)));
 	file = open("/usr/bin/env", O_RDONLY);
 	check(file);
-	dir = open("/dev/shm", O_RDONLY | O_DIRECTORY);
+	/* Of its own: it must have the same entries each time. */
+	check(mkdir("/dev/shm/syscalls.dir", 0700));
+	dir = open("/dev/shm/syscalls.dir", O_RDONLY | O_DIRECTORY);
 	check(dir);
 	null = open("/dev/null", O_WRONLY);
 	plain = open("/dev/shm/syscalls", O_CREAT | O_RDWR, 0600);
@@ -382,5 +411,6 @@ int main(int argc, char **argv)
 	msgctl(msg, IPC_RMID, NULL);
 	semctl(sem, 0, IPC_RMID);
 	mq_unlink("/syscalls");
+	rmdir("/dev/shm/syscalls.dir");
 	return 0;
 }
