@@ -33,7 +33,8 @@ demo: deps
 	$(MAKE) all
 	tools/demo/demo
 
-bench bench-full: deps
+bench bench-full:
+	tools/install-deps bench
 	$(MAKE) all
 	tools/bench/bench -s $(if $(filter bench-full,$@),full,short) \
 		$(if $(W),-w $(W)) $(if $(D),-d $(D)) $(if $(M),-m $(M)) \
