@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <linux/io_uring.h>
 #include <linux/kcmp.h>
+#include <linux/sched.h>
 #include <mqueue.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -388,6 +389,177 @@ static void pidfd_kill_b(void)
 {
 	while (!syscall(SYS_pidfd_send_signal, fd, 0, NULL, 0))
 		;
+}
+
+/* --- what /proc and numbers tell of the helper ---------------------------- */
+
+static char cell;
+static int proc_fd, new_pid = 31000;
+
+static void mk_proc(const char *file, void (*job)(void))
+{
+	char name[32];
+
+	cell = 0;
+	new_pid++;	/* the last one may not have been reaped yet */
+	mk_helper(NULL, job);
+	sprintf(name, "/proc/%d/%s", helper, file);
+	proc_fd = open(name, O_RDONLY);
+	if (proc_fd < 0)
+		exit(1);
+}
+
+static void store_job(void)
+{
+	cell = 'x';
+	environ[0][0] = '!';
+	sleep_ms(8000);
+}
+
+static void mk_mem(void)
+{
+	mk_proc("mem", store_job);
+}
+
+static void mem_b(void)
+{
+	char c;
+
+	do {
+		check(pread(proc_fd, &c, 1, (long)&cell) == 1, 97);
+	} while (c != 'x');
+}
+
+static void mk_environ(void)
+{
+	mk_proc("environ", store_job);
+}
+
+static void environ_b(void)
+{
+	char c;
+
+	do {
+		check(pread(proc_fd, &c, 1, 0) == 1, 97);
+	} while (c != '!');
+}
+
+static void mk_mem_exit(void)
+{
+	mk_proc("mem", nothing);
+}
+
+static void mem_gone_b(void)
+{
+	char c;
+
+	while (pread(proc_fd, &c, 1, (long)&cell) == 1)
+		;
+}
+
+static void mk_comm_exit(void)
+{
+	mk_proc("comm", nothing);
+}
+
+static void comm_gone_b(void)
+{
+	char c;
+
+	while (pread(proc_fd, &c, 1, 0) == 1)
+		;
+}
+
+static void dup_job(void)
+{
+	dup2(p[0], 200);
+	sleep_ms(8000);
+}
+
+static void mk_dup(void)
+{
+	mk_proc("fd", dup_job);
+}
+
+static void fd_name_b(void)
+{
+	while (faccessat(proc_fd, "200", F_OK, AT_SYMLINK_NOFOLLOW))
+		;
+}
+
+static void fd_list_b(void)
+{
+	bool found = false;
+	struct dirent *e;
+	DIR *d;
+
+	while (!found) {
+		d = fdopendir(openat(proc_fd, ".", O_RDONLY | O_DIRECTORY));
+		check(d, 95);
+		while ((e = readdir(d)))
+			found |= !strcmp(e->d_name, "200");
+		closedir(d);
+	}
+}
+
+static void fork_job(void)
+{
+	pid_t wanted = new_pid;
+	struct clone_args args = {
+		.exit_signal = SIGCHLD,
+		.set_tid = (uintptr_t)&wanted,
+		.set_tid_size = 1,
+	};
+
+	if (!syscall(SYS_clone3, &args, sizeof(args)))
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+	sleep_ms(8000);
+}
+
+static void mk_fork(void)
+{
+	mk_proc("stat", fork_job);
+}
+
+static void kill_new_b(void)
+{
+	while (kill(new_pid, 0))
+		;
+}
+
+static void tgkill_new_b(void)
+{
+	while (syscall(SYS_tgkill, new_pid, new_pid, 0))
+		;
+}
+
+static void pidfd_new_b(void)
+{
+	while (syscall(SYS_pidfd_open, new_pid, 0) < 0)
+		;
+}
+
+static void proc_new_b(void)
+{
+	char name[32];
+
+	sprintf(name, "/proc/%d", new_pid);
+	while (access(name, F_OK))
+		;
+}
+
+static void list_new_b(void)
+{
+	bool found = false;
+	struct dirent *e;
+	DIR *d;
+
+	while (!found) {
+		d = opendir("/proc");
+		while ((e = readdir(d)))
+			found |= atoi(e->d_name) == new_pid;
+		closedir(d);
+	}
 }
 
 /* --- POSIX message queues ------------------------------------------------- */
@@ -1398,6 +1570,17 @@ static const struct flow flows[] = {
 	{ "exit/getpgid", mk_exit, pipe_a, getpgid_b },
 	{ "exit/proc", mk_exit, pipe_a, proc_gone_b },
 	{ "exit/list of proc", mk_exit, pipe_a, proc_list_b },
+	{ "exit/proc mem opened before", mk_mem_exit, pipe_a, mem_gone_b },
+	{ "exit/proc comm opened before", mk_comm_exit, pipe_a, comm_gone_b },
+	{ "store/proc mem opened before", mk_mem, pipe_a, mem_b },
+	{ "store/proc environ opened before", mk_environ, pipe_a, environ_b },
+	{ "dup/name in proc fd", mk_dup, pipe_a, fd_name_b },
+	{ "dup/list of proc fd", mk_dup, pipe_a, fd_list_b },
+	{ "fork/kill 0", mk_fork, pipe_a, kill_new_b },
+	{ "fork/tgkill 0", mk_fork, pipe_a, tgkill_new_b },
+	{ "fork/pidfd_open", mk_fork, pipe_a, pidfd_new_b },
+	{ "fork/proc", mk_fork, pipe_a, proc_new_b },
+	{ "fork/list of proc", mk_fork, pipe_a, list_new_b },
 	{ "exit/poll of a pidfd", mk_pidfd, pipe_a, pidfd_b },
 	{ "exit/pidfd_send_signal", mk_pidfd, pipe_a, pidfd_kill_b },
 	{ "exit/getppid", mk_pipe, pipe_a, getppid_b },
@@ -1438,7 +1621,7 @@ static const struct flow flows[] = {
 static void close_objects(void)
 {
 	int *fds[] = { &p[0], &p[1], &s[0], &s[1],   &lst,
-		       &fd,   &ep,   &mq,   &master, &slave };
+		       &fd,   &ep,   &mq,   &master, &slave, &proc_fd };
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(fds); i++) {
 		if (*fds[i] > 0)

@@ -93,6 +93,86 @@ PROC_READ(proc_coredump_filter_read)
 PROC_READ(proc_loginuid_read)
 PROC_READ(proc_sessionid_read)
 
+/*
+ * Files of a memory, which may have been opened long before, and which stay when
+ * their process has begun another program.
+ */
+static void take_memory(const struct file *file, ssize_t n)
+{
+	const void *mm = file->private_data;
+
+	if (!mm || mm == current->mm)
+		return;
+	spec_take(mm, SPEC_CH_PTRACE);
+	if (n <= 0)
+		spec_task_take_exits();	/* whoever had it has gone */
+}
+
+DEFINE_HOOK(mem_rw, ssize_t,
+	    (struct file *file, char __user *buf, size_t count, loff_t *pos,
+	     int write),
+	    (file, buf, count, pos, write))
+{
+	ssize_t n;
+
+	if (write && file->private_data)
+		spec_put(file->private_data, SPEC_CH_PTRACE);
+	n = hook_orig_mem_rw(file, buf, count, pos, write);
+	take_memory(file, n);
+	return n;
+}
+
+#define MEMORY_READ(name)						\
+DEFINE_HOOK(name, ssize_t,						\
+	    (struct file *file, char __user *buf, size_t size,		\
+	     loff_t *pos),						\
+	    (file, buf, size, pos))					\
+{									\
+	ssize_t n = hook_orig_##name(file, buf, size, pos);		\
+									\
+	take_memory(file, n);						\
+	return n;							\
+}
+
+MEMORY_READ(environ_read)
+MEMORY_READ(auxv_read)
+MEMORY_READ(pagemap_read)
+
+/* Is there such a process, thread, descriptor, mapping? */
+#define PROC_LOOKUP(name)						\
+DEFINE_HOOK(name, struct dentry *,					\
+	    (struct inode *dir, struct dentry *dentry, unsigned int flags), \
+	    (dir, dentry, flags))					\
+{									\
+	struct dentry *ret = hook_orig_##name(dir, dentry, flags);	\
+									\
+	take(dentry);							\
+	return ret;							\
+}
+
+PROC_LOOKUP(proc_lookupfd)
+PROC_LOOKUP(proc_lookupfdinfo)
+PROC_LOOKUP(proc_task_lookup)
+PROC_LOOKUP(proc_map_files_lookup)
+
+DEFINE_HOOK(proc_pid_lookup, struct dentry *,
+	    (struct dentry *dentry, unsigned int flags), (dentry, flags))
+{
+	struct dentry *ret = hook_orig_proc_pid_lookup(dentry, flags);
+
+	take(dentry);
+	return ret;
+}
+
+DEFINE_HOOK(tid_fd_revalidate, int, (struct dentry *dentry, unsigned int flags),
+	    (dentry, flags))
+{
+	int ret = hook_orig_tid_fd_revalidate(dentry, flags);
+
+	take(dentry);
+	return ret;
+}
+
 /* Whose it is. */
 DEFINE_HOOK(pid_getattr, int,
 	    (struct compat_idmap *idmap, const struct path *path,
@@ -105,15 +185,31 @@ DEFINE_HOOK(pid_getattr, int,
 	return err;
 }
 
-/* Who is not listed has gone. */
+/* Who is not listed has gone, and who is may be new: of anybody's making. */
 DEFINE_HOOK(proc_pid_readdir, int, (struct file *file, struct dir_context *ctx),
 	    (file, ctx))
 {
 	int err = hook_orig_proc_pid_readdir(file, ctx);
 
-	spec_task_take_exits();
+	spec_take_all(SPEC_CH_PROCESS);
 	return err;
 }
+
+/* The threads, descriptors and mappings of a process. */
+#define PROC_LIST(name)							\
+DEFINE_HOOK(name, int, (struct file *file, struct dir_context *ctx),	\
+	    (file, ctx))						\
+{									\
+	int err = hook_orig_##name(file, ctx);				\
+									\
+	take(file->f_path.dentry);					\
+	return err;							\
+}
+
+PROC_LIST(proc_readfd)
+PROC_LIST(proc_readfdinfo)
+PROC_LIST(proc_task_readdir)
+PROC_LIST(proc_map_files_readdir)
 
 static struct spec_hook *const hooks[] = {
 	&hook_seq_read_iter,
@@ -123,8 +219,22 @@ static struct spec_hook *const hooks[] = {
 	&hook_proc_coredump_filter_read,
 	&hook_proc_loginuid_read,
 	&hook_proc_sessionid_read,
+	&hook_mem_rw,
+	&hook_environ_read,
+	&hook_auxv_read,
+	&hook_pagemap_read,
+	&hook_proc_lookupfd,
+	&hook_proc_lookupfdinfo,
+	&hook_proc_task_lookup,
+	&hook_proc_map_files_lookup,
+	&hook_proc_pid_lookup,
+	&hook_tid_fd_revalidate,
 	&hook_pid_getattr,
 	&hook_proc_pid_readdir,
+	&hook_proc_readfd,
+	&hook_proc_readfdinfo,
+	&hook_proc_task_readdir,
+	&hook_proc_map_files_readdir,
 };
 
 const struct spec_channel spec_flow_proc = {

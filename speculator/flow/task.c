@@ -98,6 +98,8 @@ PID_SYSCALL(__x64_sys_sched_getparam, regs->di)
 PID_SYSCALL(__ia32_sys_sched_getparam, regs->bx)
 PID_SYSCALL(__x64_sys_sched_getattr, regs->di)
 PID_SYSCALL(__ia32_sys_sched_getattr, regs->bx)
+PID_SYSCALL(__x64_sys_pidfd_open, regs->di)
+PID_SYSCALL(__ia32_sys_pidfd_open, regs->bx)
 
 DEFINE_HOOK(sched_getaffinity, long, (pid_t pid, struct cpumask *mask),
 	    (pid, mask))
@@ -230,7 +232,24 @@ DEFINE_HOOK(find_task_by_pid_ns, struct task_struct *,
 	return task;
 }
 
-/* The number is there, but its process is not, or nobody is in the group. */
+/*
+ * Who holds on to a number (a pidfd, an open file of /proc/PID) says ESRCH, or
+ * the end of the file, when it gets NULL.
+ */
+DEFINE_HOOK(get_pid_task, struct task_struct *,
+	    (struct pid *pid, enum pid_type type), (pid, type))
+{
+	struct task_struct *task = hook_orig_get_pid_task(pid, type);
+
+	if (unlikely(!task) && in_task())
+		spec_task_take_exits();
+	return task;
+}
+
+/*
+ * The number is there, but its process is not, or nobody is in the group.  The
+ * null signal asks just that; whoever made the process is in what it depends on.
+ */
 DEFINE_HOOK(kill_something_info, int,
 	    (int sig, struct kernel_siginfo *info, pid_t pid),
 	    (sig, info, pid))
@@ -239,6 +258,19 @@ DEFINE_HOOK(kill_something_info, int,
 
 	if (unlikely(ret == -ESRCH))
 		spec_task_take_exits();
+	else if (!sig)
+		take_group(pid > 0, pid);
+	return ret;
+}
+
+DEFINE_HOOK(do_send_specific, int,
+	    (pid_t tgid, pid_t pid, int sig, struct kernel_siginfo *info),
+	    (tgid, pid, sig, info))
+{
+	int ret = hook_orig_do_send_specific(tgid, pid, sig, info);
+
+	if (!sig)
+		take_pid(pid);
 	return ret;
 }
 
@@ -308,6 +340,8 @@ static struct spec_hook *const hooks[] = {
 	&hook___ia32_sys_sched_getparam,
 	&hook___x64_sys_sched_getattr,
 	&hook___ia32_sys_sched_getattr,
+	&hook___x64_sys_pidfd_open,
+	&hook___ia32_sys_pidfd_open,
 	&hook_sched_getaffinity,
 	&hook_sched_rr_get_interval,
 	&hook___x64_sys_getpriority,
@@ -323,7 +357,9 @@ static struct spec_hook *const hooks[] = {
 	&hook_find_task_by_vpid,
 	&hook_find_get_task_by_vpid,
 	&hook_find_task_by_pid_ns,
+	&hook_get_pid_task,
 	&hook_kill_something_info,
+	&hook_do_send_specific,
 	&hook_kill_pid_info,
 	&hook_security_task_setpgid,
 	&hook_security_task_setnice,
