@@ -195,7 +195,7 @@ static void make_eventfd(void)
 
 static void put_eventfd(unsigned int n)
 {
-	uint64_t count = n;
+	eventfd_t count = n;
 
 	if (write(out, &count, sizeof(count)) != sizeof(count))
 		_exit(2);
@@ -203,7 +203,7 @@ static void put_eventfd(unsigned int n)
 
 static unsigned int take_eventfd(void)
 {
-	uint64_t count;
+	eventfd_t count;
 
 	if (read(in, &count, sizeof(count)) != sizeof(count))
 		_exit(3);
@@ -278,7 +278,9 @@ static void make_signal(void)
 
 static void put_signal(unsigned int n)
 {
-	if (sigqueue(reader_pid, SIGRTMIN, (union sigval){ .sival_int = n }))
+	union sigval value = { .sival_int = n };
+
+	if (sigqueue(reader_pid, SIGRTMIN, value))
 		_exit(2);
 }
 

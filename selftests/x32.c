@@ -57,7 +57,7 @@ static int do_key(void)
 /* Two 32-bit fields, not two of 64. */
 static int do_readv(void)
 {
-	uint32_t *iov = (uint32_t *)low;
+	unsigned int *iov = (unsigned int *)low;
 
 	iov[0] = (uintptr_t)low + 64;
 	iov[1] = 8;
