@@ -19,6 +19,7 @@
 #include <sys/msg.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <signal.h>
 #include "kselftest.h"
@@ -293,6 +294,58 @@ static unsigned int take_signal(void)
 	return info.si_value.sival_int;
 }
 
+/* The writer's own memory, of which the reader is told by its first number. */
+static volatile unsigned int cell;
+static pid_t writer_pid;
+static int cell_fd = -1;
+
+static void put_cell(unsigned int n)
+{
+	pid_t self_pid = getpid();
+
+	if (!cell && write(out, &self_pid, sizeof(self_pid)) < 0)
+		_exit(2);
+	cell = n;
+}
+
+static void find_writer(void)
+{
+	char name[32];
+
+	if (writer_pid)
+		return;
+	if (read(in, &writer_pid, sizeof(writer_pid)) < 0)
+		_exit(3);
+	sprintf(name, "/proc/%d/mem", writer_pid);
+	cell_fd = open(name, O_RDONLY);
+}
+
+static unsigned int take_cell_vm(void)
+{
+	unsigned int n = 0;
+	struct iovec to = { &n, sizeof(n) };
+	struct iovec from = { (void *)&cell, sizeof(cell) };
+
+	find_writer();
+	do {
+		if (process_vm_readv(writer_pid, &to, 1, &from, 1, 0) < 0)
+			_exit(3);
+	} while (n == last);
+	return n;
+}
+
+static unsigned int take_cell_mem(void)
+{
+	unsigned int n = 0;
+
+	find_writer();
+	do {
+		if (pread(cell_fd, &n, sizeof(n), (long)&cell) < 0)
+			_exit(3);
+	} while (n == last);
+	return n;
+}
+
 static void put_futex(unsigned int n)
 {
 	mem[0] = n;
@@ -320,6 +373,8 @@ static const struct race races[] = {
 	{ "System V message", make_msg, put_msg, take_msg },
 	{ "POSIX message", make_mq, put_mq, take_mq },
 	{ "signal", make_signal, put_signal, take_signal },
+	{ "process_vm_readv", make_pipe, put_cell, take_cell_vm },
+	{ "proc mem", make_pipe, put_cell, take_cell_mem },
 };
 
 static void on_cpu(int cpu)

@@ -73,8 +73,23 @@ DEFINE_HOOK(seq_read_iter, ssize_t,
 	return n;
 }
 
-/* Files of a process that are no seq_file and ask for no ptrace permission. */
-#define PROC_READ(name)							\
+/*
+ * Files of a memory, which may have been opened long before, and which stay when
+ * their process has begun another program.  Who exits, or begins one, has passed
+ * on to all exits before the entry of the memory is forgotten.
+ */
+static void take_memory(const struct file *file)
+{
+	const void *mm = file->private_data;
+
+	if (!mm || mm == current->mm)
+		return;
+	spec_take(mm, SPEC_CH_PTRACE);
+	spec_task_take_exits();
+}
+
+/* Files of a process that are no seq_file. */
+#define PROC_READ(name, observed)					\
 DEFINE_HOOK(name, ssize_t,						\
 	    (struct file *file, char __user *buf, size_t size,		\
 	     loff_t *pos),						\
@@ -82,31 +97,19 @@ DEFINE_HOOK(name, ssize_t,						\
 {									\
 	ssize_t n = hook_orig_##name(file, buf, size, pos);		\
 									\
-	take(file->f_path.dentry);					\
+	observed;							\
 	return n;							\
 }
 
-PROC_READ(proc_pid_cmdline_read)
-PROC_READ(oom_score_adj_read)
-PROC_READ(oom_adj_read)
-PROC_READ(proc_coredump_filter_read)
-PROC_READ(proc_loginuid_read)
-PROC_READ(proc_sessionid_read)
-
-/*
- * Files of a memory, which may have been opened long before, and which stay when
- * their process has begun another program.
- */
-static void take_memory(const struct file *file, ssize_t n)
-{
-	const void *mm = file->private_data;
-
-	if (!mm || mm == current->mm)
-		return;
-	spec_take(mm, SPEC_CH_PTRACE);
-	if (n <= 0)
-		spec_task_take_exits();	/* whoever had it has gone */
-}
+PROC_READ(proc_pid_cmdline_read, take(file->f_path.dentry))
+PROC_READ(oom_score_adj_read, take(file->f_path.dentry))
+PROC_READ(oom_adj_read, take(file->f_path.dentry))
+PROC_READ(proc_coredump_filter_read, take(file->f_path.dentry))
+PROC_READ(proc_loginuid_read, take(file->f_path.dentry))
+PROC_READ(proc_sessionid_read, take(file->f_path.dentry))
+PROC_READ(environ_read, take_memory(file))
+PROC_READ(auxv_read, take_memory(file))
+PROC_READ(pagemap_read, take_memory(file))
 
 DEFINE_HOOK(mem_rw, ssize_t,
 	    (struct file *file, char __user *buf, size_t count, loff_t *pos,
@@ -118,25 +121,9 @@ DEFINE_HOOK(mem_rw, ssize_t,
 	if (write && file->private_data)
 		spec_put(file->private_data, SPEC_CH_PTRACE);
 	n = hook_orig_mem_rw(file, buf, count, pos, write);
-	take_memory(file, n);
+	take_memory(file);
 	return n;
 }
-
-#define MEMORY_READ(name)						\
-DEFINE_HOOK(name, ssize_t,						\
-	    (struct file *file, char __user *buf, size_t size,		\
-	     loff_t *pos),						\
-	    (file, buf, size, pos))					\
-{									\
-	ssize_t n = hook_orig_##name(file, buf, size, pos);		\
-									\
-	take_memory(file, n);						\
-	return n;							\
-}
-
-MEMORY_READ(environ_read)
-MEMORY_READ(auxv_read)
-MEMORY_READ(pagemap_read)
 
 /* Is there such a process, thread, descriptor, mapping? */
 #define PROC_LOOKUP(name)						\
@@ -170,6 +157,34 @@ DEFINE_HOOK(tid_fd_revalidate, int, (struct dentry *dentry, unsigned int flags),
 	int ret = hook_orig_tid_fd_revalidate(dentry, flags);
 
 	take(dentry);
+	return ret;
+}
+
+/* What a link leads to; permission was asked for before it was read. */
+#define PROC_READLINK(name)						\
+DEFINE_HOOK(name, int,							\
+	    (struct dentry *dentry, char __user *buf, int size),	\
+	    (dentry, buf, size))					\
+{									\
+	int n = hook_orig_##name(dentry, buf, size);			\
+									\
+	take(dentry);							\
+	return n;							\
+}
+
+PROC_READLINK(proc_pid_readlink)
+PROC_READLINK(proc_ns_readlink)
+
+/* Without a dentry it will be called again with one. */
+DEFINE_HOOK(proc_pid_get_link, const char *,
+	    (struct dentry *dentry, struct inode *inode,
+	     struct delayed_call *done),
+	    (dentry, inode, done))
+{
+	const char *ret = hook_orig_proc_pid_get_link(dentry, inode, done);
+
+	if (dentry)
+		take(dentry);
 	return ret;
 }
 
@@ -229,6 +244,9 @@ static struct spec_hook *const hooks[] = {
 	&hook_proc_map_files_lookup,
 	&hook_proc_pid_lookup,
 	&hook_tid_fd_revalidate,
+	&hook_proc_pid_readlink,
+	&hook_proc_ns_readlink,
+	&hook_proc_pid_get_link,
 	&hook_pid_getattr,
 	&hook_proc_pid_readdir,
 	&hook_proc_readfd,

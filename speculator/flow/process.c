@@ -131,8 +131,11 @@ DEFINE_HOOK(begin_new_exec, int, (struct linux_binprm *bprm), (bprm))
 	err = hook_orig_begin_new_exec(bprm);
 	if (current->mm == new) {
 		spec_pass(old, new, SPEC_CH_PROCESS);
-		if (last && spec_maybe(old))
+		if (last && spec_maybe(old)) {
+			/* /proc/PID/mem may still be reading it. */
+			spec_task_exits(old);
 			spec_forget(old);
+		}
 	} else if (spec_maybe(new)) {
 		spec_forget(new);
 	}
@@ -222,32 +225,49 @@ DEFINE_HOOK_BEFORE(security_ptrace_access_check, int,
 		spec_pass(self, mm, SPEC_CH_PTRACE);
 }
 
-static void trace(struct task_struct *child)
+static void trace_begin(const struct task_struct *child)
 {
 	const void *self = spec_self();
 	const void *mm = READ_ONCE(child->mm);
 
-	if (!self || !mm || self == mm)
-		return;
-	spec_take(mm, SPEC_CH_PTRACE);
-	spec_pass(self, mm, SPEC_CH_PTRACE);
+	if (self && mm && self != mm)
+		spec_pass(self, mm, SPEC_CH_PTRACE);
 }
 
-/* Each request of a tracer; the tracee is stopped. */
-DEFINE_HOOK_BEFORE(arch_ptrace, long,
-		   (struct task_struct *child, long request,
-		    unsigned long addr, unsigned long data),
-		   (child, request, addr, data))
+/* The tracee is stopped, but its other threads are not. */
+static void trace_end(const struct task_struct *child)
 {
-	trace(child);
+	const void *mm = READ_ONCE(child->mm);
+
+	if (mm && mm != current->mm)
+		spec_take(mm, SPEC_CH_PTRACE);
 }
 
-DEFINE_HOOK_BEFORE(compat_arch_ptrace, long,
-		   (struct task_struct *child, compat_long_t request,
-		    compat_ulong_t addr, compat_ulong_t data),
-		   (child, request, addr, data))
+/* Each request of a tracer. */
+DEFINE_HOOK(arch_ptrace, long,
+	    (struct task_struct *child, long request, unsigned long addr,
+	     unsigned long data),
+	    (child, request, addr, data))
 {
-	trace(child);
+	long ret;
+
+	trace_begin(child);
+	ret = hook_orig_arch_ptrace(child, request, addr, data);
+	trace_end(child);
+	return ret;
+}
+
+DEFINE_HOOK(compat_arch_ptrace, long,
+	    (struct task_struct *child, compat_long_t request,
+	     compat_ulong_t addr, compat_ulong_t data),
+	    (child, request, addr, data))
+{
+	long ret;
+
+	trace_begin(child);
+	ret = hook_orig_compat_arch_ptrace(child, request, addr, data);
+	trace_end(child);
+	return ret;
 }
 
 /*

@@ -14,6 +14,7 @@
 #include <linux/resource.h>
 #include <linux/sched.h>
 #include <linux/uaccess.h>
+#include <linux/uio.h>
 #include "../../compat/fs.h"
 #include "../object.h"
 #include "../source.h"
@@ -22,10 +23,10 @@
 static const char exits;
 
 /**
- * spec_task_exits - the running process exits
- * @self: its key
+ * spec_task_exits - the running process exits, or lets go of its memory
+ * @self: its key, of which the entry may be forgotten after this
  *
- * Context: do_exit(), before anybody can notice.
+ * Context: do_exit(), before anybody can notice; exec.
  */
 void spec_task_exits(const void *self)
 {
@@ -98,6 +99,8 @@ PID_SYSCALL(__x64_sys_sched_getparam, regs->di)
 PID_SYSCALL(__ia32_sys_sched_getparam, regs->bx)
 PID_SYSCALL(__x64_sys_sched_getattr, regs->di)
 PID_SYSCALL(__ia32_sys_sched_getattr, regs->bx)
+PID_SYSCALL(__x64_sys_get_robust_list, regs->di)
+PID_SYSCALL(__ia32_compat_sys_get_robust_list, regs->bx)
 PID_SYSCALL(__x64_sys_pidfd_open, regs->di)
 PID_SYSCALL(__ia32_sys_pidfd_open, regs->bx)
 
@@ -107,6 +110,38 @@ DEFINE_HOOK(sched_getaffinity, long, (pid_t pid, struct cpumask *mask),
 	long ret = hook_orig_sched_getaffinity(pid, mask);
 
 	take_pid(pid);
+	return ret;
+}
+
+/*
+ * Permission is asked for before the copy (flow/process.c), and the other process
+ * runs on meanwhile.
+ */
+DEFINE_HOOK(process_vm_rw, ssize_t,
+	    (pid_t pid, const struct iovec __user *lvec, unsigned long liovcnt,
+	     const struct iovec __user *rvec, unsigned long riovcnt,
+	     unsigned long flags, int write),
+	    (pid, lvec, liovcnt, rvec, riovcnt, flags, write))
+{
+	ssize_t n = hook_orig_process_vm_rw(pid, lvec, liovcnt, rvec, riovcnt,
+					    flags, write);
+
+	take_pid(pid);
+	return n;
+}
+
+DEFINE_HOOK(pidfd_getfd, int, (struct pid *pid, int fd), (pid, fd))
+{
+	int ret = hook_orig_pidfd_getfd(pid, fd);
+	const struct task_struct *task;
+
+	rcu_read_lock();
+	task = pid_task(pid, PIDTYPE_PID);
+	if (task)
+		spec_task_take(task);
+	else
+		spec_task_take_exits();
+	rcu_read_unlock();
 	return ret;
 }
 
@@ -340,9 +375,13 @@ static struct spec_hook *const hooks[] = {
 	&hook___ia32_sys_sched_getparam,
 	&hook___x64_sys_sched_getattr,
 	&hook___ia32_sys_sched_getattr,
+	&hook___x64_sys_get_robust_list,
+	&hook___ia32_compat_sys_get_robust_list,
 	&hook___x64_sys_pidfd_open,
 	&hook___ia32_sys_pidfd_open,
 	&hook_sched_getaffinity,
+	&hook_process_vm_rw,
+	&hook_pidfd_getfd,
 	&hook_sched_rr_get_interval,
 	&hook___x64_sys_getpriority,
 	&hook___ia32_sys_getpriority,
