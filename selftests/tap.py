@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Find the tests, run one of them, count what its TAP output says."""
 
+import functools
 import glob
 import os
 import re
@@ -120,8 +121,9 @@ class Counts:
                 "skipped": self.skipped, "notes": self.notes}
 
 
-def run_test(test, on_timeout=lambda: None):
-    """Run one test, show its output, return its Counts.
+def run_test(test, on_timeout=lambda: None,
+             show=functools.partial(print, end="", flush=True)):
+    """Run one test, show each line of its output, return its Counts.
 
     On timeout everything in the test's session is killed. A process the kernel
     doesn't let die is left behind: the output is read by a thread that may
@@ -135,7 +137,7 @@ def run_test(test, on_timeout=lambda: None):
 
     def read_output():
         for line in process.stdout:
-            print(line, end="", flush=True)
+            show(line)
             counts.line(line.rstrip())
 
     reader = threading.Thread(target=read_output, daemon=True)
