@@ -138,7 +138,7 @@ static void note_only(struct spec_entry *e)
 {
 	u32 mask = e->dep.mask;
 	u64 only = is_power_of_2(mask) ?
-		(u64)mask << 32 | e->dep.seq[__builtin_ctz(mask)] : 0;
+		(u64)mask << 32 | e->dep.seq[__builtin_ctz(mask)] : (uintptr_t)e;
 
 	smp_store_release(&e->only, only);	/* with is_as_late() */
 }
@@ -186,7 +186,7 @@ again:
 		 * Another thread may find the new dependency at once, take that
 		 * as told and pass it on: it must not compare the old word.
 		 */
-		WRITE_ONCE(e->only, 0);
+		WRITE_ONCE(e->only, (uintptr_t)e);
 		smp_wmb();	/* with smp_rmb() in spec_merge(), spec_has() */
 		spec_dep_merge(&e->dep, spec_dep_pending(&e->dep, &spec_marks),
 			       dep, mask);
@@ -248,14 +248,6 @@ bool spec_merge(const void *key, enum spec_channel_id ch,
 	return true;
 }
 
-/**
- * enum arrival - what is to be done to pass on a dependency
- * @NOTHING: there is none
- * @ARRIVED: nothing, it has been passed on before
- * @UNKNOWN: look again, at each component
- */
-enum arrival { NOTHING, ARRIVED, UNKNOWN };
-
 /* Does @to depend on all that @from depends on, pending or not? */
 static __always_inline bool is_as_late(const struct spec_entry *to,
 				       const struct spec_entry *from)
@@ -264,7 +256,7 @@ static __always_inline bool is_as_late(const struct spec_entry *to,
 	u32 mask;
 
 	/* Who finds the word of @to finds its dependency. */
-	if (likely(only && only == smp_load_acquire(&to->only)))
+	if (likely(only == smp_load_acquire(&to->only)))
 		return true;
 	/* The mask of @from before its sequences. */
 	mask = smp_load_acquire(&from->dep.mask);
@@ -272,24 +264,32 @@ static __always_inline bool is_as_late(const struct spec_entry *to,
 }
 
 /*
- * The way of all repeated calls: two lookups and a compare, without a copy.
- * Whether @from still waits for what it depends on does not matter when @to has
- * it, too.  Else, and in all special cases, the answer is UNKNOWN.
+ * Is there nothing to pass on, or has it been passed on before?  The way of all
+ * repeated calls: two lookups and a compare, without a copy.  Whether @from still
+ * waits for what it depends on does not matter when @to has it, too.  Else, and
+ * in all special cases, the answer is no.
  */
-static __always_inline enum arrival look(const void *from, const void *to)
+static __always_inline bool settled(const void *from, const void *to,
+				    u64 __percpu *count)
 {
-	enum arrival arrival = NOTHING;
 	const struct spec_entry *f, *t;
+	bool arrived;
 
 	rcu_read_lock_sched();
 	f = spec_find(from);
-	if (f) {
-		t = spec_find(to);
-		arrival = t && is_as_late(t, f) ? ARRIVED : UNKNOWN;
+	if (!f) {
+		rcu_read_unlock_sched();
+		smp_rmb();	/* as in spec_merge() */
+		return likely(!atomic_read(&spec_unsettled));
 	}
+	t = spec_find(to);
+	arrived = t && is_as_late(t, f);
 	rcu_read_unlock_sched();
 	smp_rmb();	/* as in spec_merge() */
-	return unlikely(atomic_read(&spec_unsettled)) ? UNKNOWN : arrival;
+	if (unlikely(!arrived || atomic_read(&spec_unsettled)))
+		return false;
+	this_cpu_inc(*count);
+	return true;
 }
 
 static noinline void pass(const void *from, const void *to,
@@ -321,29 +321,15 @@ static noinline void take(const void *key, const void *self,
 static __always_inline void try_pass(const void *from, const void *to,
 				     enum spec_channel_id ch)
 {
-	switch (look(from, to)) {
-	case NOTHING:
-		break;
-	case ARRIVED:
-		spec_count(puts, ch);
-		break;
-	case UNKNOWN:
+	if (!settled(from, to, &spec_stats.puts[ch]))
 		pass(from, to, ch);
-	}
 }
 
 static __always_inline void try_take(const void *key, const void *self,
 				     enum spec_channel_id ch)
 {
-	switch (look(key, self)) {
-	case NOTHING:
-		break;
-	case ARRIVED:
-		spec_count(takes, ch);
-		break;
-	case UNKNOWN:
+	if (!settled(key, self, &spec_stats.takes[ch]))
 		take(key, self, ch);
-	}
 }
 
 /*

@@ -28,10 +28,11 @@
  * @key:	the pointer, compared only
  * @ch:		the channel that made the entry, for statistics
  * @dep:	raised under the bucket's lock, read without
- * @only:	@dep in a word when it is on a single source, 0 else: two entries
- *		that have the same word depend on the same.  It is 0 while @dep is
- *		being raised: whoever has seen anything of what is new must not
- *		find the old word and pass on too little
+ * @only:	@dep in a word when it is on a single source: two entries that have
+ *		the same word depend on the same.  Else, and while @dep is being
+ *		raised, the address of the entry, which is no other's word:
+ *		whoever has seen anything of what is new must not find the old
+ *		word and pass on too little
  * @rcu:	frees the entry
  */
 struct spec_entry {
