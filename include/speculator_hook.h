@@ -141,14 +141,7 @@ extern atomic_t speculator_active;
  * entered by a jump, so that a task asleep in it is not on the wrapper's stack.
  */
 #define DEFINE_HOOK_BEFORE(fn, ret, proto, args)			\
-	__DEFINE_HOOK_BEFORE(fn, ret, proto, args, __HOOK_IF_ACTIVE)
-
-/* One that looks at something else, and is always called. */
-#define DEFINE_HOOK_BEFORE_ALWAYS(fn, ret, proto, args)			\
-	__DEFINE_HOOK_BEFORE(fn, ret, proto, args, __HOOK_ALWAYS)
-
-#define __DEFINE_HOOK_BEFORE(fn, ret, proto, args, test)		\
-	__HOOK_DECLARE(fn, ret, proto, test);				\
+	__HOOK_DECLARE(fn, ret, proto, __HOOK_IF_ACTIVE);		\
 	static __always_inline void hook_before_##fn proto;		\
 	static __always_inline ret hook_body_##fn proto			\
 	{								\
@@ -163,7 +156,43 @@ extern atomic_t speculator_active;
 	}								\
 	static __always_inline void hook_before_##fn proto
 
-/* The same for a function that returns nothing, or never returns. */
+/*
+ * For a function that is called very often: while the condition @settled holds
+ * there is nothing to do.  It must not sleep: such a call is not counted, and is
+ * waited for by hooks_synchronize().
+ */
+#define DEFINE_HOOK_BEFORE_UNLESS(fn, ret, proto, args, settled)	\
+	__DEFINE_HOOK_BEFORE_UNLESS(fn, ret, proto, args, settled,	\
+				    __HOOK_IF_ACTIVE)
+
+/* One that looks at something else as well, and is always called. */
+#define DEFINE_HOOK_BEFORE_ALWAYS_UNLESS(fn, ret, proto, args, settled)	\
+	__DEFINE_HOOK_BEFORE_UNLESS(fn, ret, proto, args, settled,	\
+				    __HOOK_ALWAYS)
+
+#define __DEFINE_HOOK_BEFORE_UNLESS(fn, ret, proto, args, settled, test) \
+	__HOOK_DECLARE(fn, ret, proto, test);				\
+	static __always_inline void hook_before_##fn proto;		\
+	static __always_inline ret hook_body_##fn proto			\
+	{								\
+		return hook_orig_##fn args;				\
+	}								\
+	static noinline notrace ret hook_unsettled_##fn proto		\
+	{								\
+		this_cpu_inc(hook_inflight);				\
+		hook_before_##fn args;					\
+		this_cpu_dec(hook_inflight);				\
+		return hook_body_##fn args;				\
+	}								\
+	__used notrace ret hook_entry_##fn proto			\
+	{								\
+		if (likely(settled))					\
+			return hook_body_##fn args;			\
+		return hook_unsettled_##fn args;			\
+	}								\
+	static __always_inline void hook_before_##fn proto
+
+/* DEFINE_HOOK_BEFORE for a function that returns nothing, or never returns. */
 #define DEFINE_HOOK_BEFORE_VOID(fn, proto, args)			\
 	__HOOK_DECLARE(fn, void, proto, __HOOK_IF_ACTIVE);		\
 	static __always_inline void hook_body_##fn proto		\

@@ -15,6 +15,7 @@ struct hlist_head spec_buckets[1 << SPEC_BUCKET_BITS];
 struct spec_dep spec_everyone;
 struct spec_marks spec_marks;
 atomic_t spec_unsettled;
+u64 spec_latest;
 
 /*
  * Bucket locks are the innermost locks of all: they are taken under the siglock

@@ -49,12 +49,15 @@ extern struct spec_dep spec_everyone;
 extern struct spec_marks spec_marks;
 
 /* Most lookups end here: an empty bucket is "no dependency". */
+static __always_inline bool spec_empty(const void *key)
+{
+	return !READ_ONCE(spec_buckets[hash_ptr(key, SPEC_BUCKET_BITS)].first) &&
+	       likely(!READ_ONCE(spec_everyone.mask));
+}
+
 static __always_inline bool spec_maybe(const void *key)
 {
-	if (likely(!atomic_read(&speculator_active)))
-		return false;
-	return READ_ONCE(spec_buckets[hash_ptr(key, SPEC_BUCKET_BITS)].first) ||
-	       unlikely(READ_ONCE(spec_everyone.mask));
+	return unlikely(atomic_read(&speculator_active)) && !spec_empty(key);
 }
 
 /*
@@ -71,6 +74,12 @@ static __always_inline struct spec_entry *spec_find(const void *key)
 			return e;
 	return NULL;
 }
+
+/*
+ * While there is a single source: the dependency on the latest that anything
+ * depends on, in the form of @only; else 0, which is nobody's.
+ */
+extern u64 spec_latest;
 
 const void *spec_self_kernel(void);
 
@@ -127,6 +136,33 @@ static __always_inline bool spec_has(const void *key, int slot, u32 seq)
 	/* As in spec_merge(); also before @only, see spec_merge_one(). */
 	smp_rmb();
 	return has && !atomic_read(&spec_unsettled);
+}
+
+/*
+ * Does the running process depend on the latest there is?  Then it depends on
+ * all that it has just observed, whatever that was, and need not look: who makes
+ * something dependent has raised @spec_latest before.  (Nor need the tasks that
+ * take nothing anyway, for which the answer may be either.)
+ */
+static __always_inline bool spec_self_is_latest(void)
+{
+	const void *self = spec_self_user();
+	const struct hlist_node *first;
+	const struct spec_entry *e;
+	bool latest = false;
+	u64 word;
+
+	smp_rmb();	/* the observation, then the latest */
+	word = READ_ONCE(spec_latest);
+	rcu_read_lock_sched();
+	first = READ_ONCE(spec_buckets[hash_ptr(self, SPEC_BUCKET_BITS)].first);
+	if (likely(first)) {
+		e = hlist_entry(first, struct spec_entry, node);
+		latest = e->key == self && READ_ONCE(e->only) == word;
+	}
+	rcu_read_unlock_sched();
+	smp_rmb();	/* as in spec_merge() */
+	return latest && !atomic_read(&spec_unsettled);
 }
 
 /* Does what comes to @key go on to others at once? */

@@ -23,6 +23,7 @@ static DEFINE_MUTEX(source_mutex);
 static struct speculator_source __rcu *sources[SPEC_SOURCES];
 static int next_slot;
 static struct workqueue_struct *release_wq;
+const struct super_block *spec_only_sb;
 
 DECLARE_WAIT_QUEUE_HEAD(spec_released_wq);
 
@@ -146,6 +147,10 @@ int speculator_source_register(struct speculator_source *source, u32 committed,
 	atomic64_set(&source->taints, 0);
 	WRITE_ONCE(spec_marks.released[slot], committed);
 	WRITE_ONCE(spec_marks.failed, spec_marks.failed & ~(1U << slot));
+	/* With a second one these two are given up until all have gone. */
+	WRITE_ONCE(spec_only_sb, spec_marks.live ? NULL : source->sb);
+	WRITE_ONCE(spec_latest, spec_marks.live ? 0 :
+		   (u64)(1U << slot) << 32 | committed);
 	rcu_assign_pointer(sources[slot], source);
 	/* All of the slot is set up before it counts. */
 	smp_store_release(&spec_marks.live, spec_marks.live | 1U << slot);
@@ -174,6 +179,7 @@ void speculator_source_unregister(struct speculator_source *source)
 	/* Drop what is lost while the failure is still on record. */
 	spec_channels_released();
 	WRITE_ONCE(spec_marks.live, spec_marks.live & ~bit);
+	WRITE_ONCE(spec_only_sb, NULL);
 	RCU_INIT_POINTER(sources[source->slot], NULL);
 	synchronize_rcu();
 	wake_up_all(&spec_released_wq);
@@ -185,6 +191,21 @@ void speculator_source_unregister(struct speculator_source *source)
 	mutex_unlock(&source_mutex);
 }
 EXPORT_SYMBOL_GPL(speculator_source_unregister);
+
+/* Raise @spec_latest to @seq, unless there is another source. */
+static void raise_word(const struct speculator_source *source, u32 seq)
+{
+	u64 bit = (u64)(1U << source->slot) << 32;
+	u64 old = READ_ONCE(spec_latest);
+
+	while ((old >> 32) << 32 == bit && spec_seq_after(seq, (u32)old)) {
+		u64 seen = cmpxchg64(&spec_latest, old, bit | seq);
+
+		if (seen == old)
+			break;
+		old = seen;
+	}
+}
 
 /* Raise @source->latest to @seq; racing callers settle on the highest. */
 static void raise_latest(struct speculator_source *source, u32 seq)
@@ -198,6 +219,8 @@ static void raise_latest(struct speculator_source *source, u32 seq)
 			break;
 		old = seen;
 	}
+	/* Not only who has raised it: another may rely on it a moment before. */
+	raise_word(source, seq);
 }
 
 /**

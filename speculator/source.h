@@ -30,6 +30,20 @@ void spec_source_show(struct seq_file *m);
 void spec_self_show(struct seq_file *m);
 bool spec_source_any(void);
 
+/*
+ * While there is a single source: the file system that it commits, else NULL.
+ */
+extern const struct super_block *spec_only_sb;
+
+/*
+ * Does @sb belong to the only source there is?  Then nobody owes anything to
+ * another before it is modified (see spec_owed()).
+ */
+static __always_inline bool spec_is_only(const struct super_block *sb)
+{
+	return sb == READ_ONCE(spec_only_sb);
+}
+
 /* Is any component of @dep one that will never commit? */
 static inline bool spec_dep_lost(u32 pending)
 {

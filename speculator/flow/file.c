@@ -250,8 +250,9 @@ DEFINE_HOOK(vfs_getattr_nosec, int,
  * found them sufficient, for every directory of a path and for what it leads to.
  * Also in an RCU walk: the inode stays, and nothing here sleeps.
  */
-DEFINE_HOOK_BEFORE(security_inode_permission, int,
-		   (struct inode *inode, int mask), (inode, mask))
+DEFINE_HOOK_BEFORE_UNLESS(security_inode_permission, int,
+			  (struct inode *inode, int mask), (inode, mask),
+			  spec_nothing_of_inode(inode) || spec_self_is_latest())
 {
 	spec_take_inode(inode);
 }

@@ -26,7 +26,17 @@ void spec_take_names(void);
 static inline int spec_modify(const struct super_block *sb,
 			      enum spec_channel_id ch)
 {
-	return spec_modify_of(sb, spec_source_bit(sb), ch);
+	return likely(spec_is_only(sb)) ? 0 :
+		spec_modify_of(sb, spec_source_bit(sb), ch);
+}
+
+/* Does nothing depend on the inode, so that a look at its state takes nothing? */
+static __always_inline bool spec_nothing_of_inode(const struct inode *inode)
+{
+	if (unlikely(inode_is_locked((struct inode *)inode)))
+		return false;
+	smp_rmb();	/* as in spec_take_inode() */
+	return spec_empty(inode);
 }
 
 /* The running process saw the inode's state; call it after the observation. */
@@ -42,6 +52,10 @@ static __always_inline void spec_take_inode(struct inode *inode)
 	 */
 	if (unlikely(inode_is_locked(inode))) {
 		struct speculator_source *source;
+
+		/* Most often it is held by the running process. */
+		if (spec_self_is_latest())
+			return;
 
 		rcu_read_lock();
 		source = spec_source_of_sb(inode->i_sb);

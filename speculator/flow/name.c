@@ -205,8 +205,11 @@ DEFINE_HOOK(do_handle_open, long,
  */
 static bool is_put(const struct super_block *sb)
 {
-	const void *self = spec_self();
+	const void *self;
 
+	if (likely(spec_is_only(sb)))
+		return false;
+	self = spec_self();
 	return self && spec_maybe(self) && spec_place(sb) == SPEC_PLACE_LOCAL;
 }
 

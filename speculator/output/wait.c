@@ -92,6 +92,8 @@ static noinline int write_gate(struct file *file)
 	switch (inode->i_mode & S_IFMT) {
 	case S_IFREG:
 	case S_IFDIR:
+		if (likely(spec_is_only(inode->i_sb)))
+			return 0;
 		own = spec_source_bit(inode->i_sb);
 		if (spec_place_of(inode->i_sb, own) == SPEC_PLACE_LOCAL) {
 			spec_put_inode(inode);
@@ -310,7 +312,7 @@ DEFINE_HOOK_GATE(security_file_ioctl_compat,
  */
 static int change_gate(struct super_block *sb)
 {
-	if (!pending())
+	if (likely(spec_is_only(sb)) || !pending())
 		return 0;
 	if ((sb->s_flags & (SB_SYNCHRONOUS | SB_DIRSYNC)) && is_other_disk(sb))
 		return wait_for(SPEC_CH_FSYNC);
