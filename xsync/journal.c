@@ -263,14 +263,34 @@ DEFINE_HOOK_INSTEAD_VOID(jbd2_journal_abort, (journal_t *journal, int errno),
  * What a reader of an inode takes over is put there before it can be read.
  */
 
-static __always_inline void put_inode(struct inode *inode, tid_t tid)
+/* Preemption is disabled. */
+static __always_inline struct xsync_recent *
+recent_place(const struct xsync_mount *x, const struct inode *inode)
 {
+	return this_cpu_ptr(x->recent) + (inode->i_ino & (XSYNC_RECENT - 1));
+}
+
+static __always_inline bool is_recent(const struct xsync_mount *x,
+				      const struct inode *inode, tid_t tid)
+{
+	const struct xsync_recent *recent = recent_place(x, inode);
+
+	return recent->inode == inode && recent->tid == tid;
+}
+
+static void put_inode(struct inode *inode, tid_t tid)
+{
+	struct xsync_recent *recent;
 	struct xsync_mount *x;
 
 	rcu_read_lock_sched();
 	x = xsync_mount_of(inode->i_sb);
-	if (x && READ_ONCE(x->tainting))
+	if (x && READ_ONCE(x->tainting) && !is_recent(x, inode, tid)) {
 		speculator_taint_inode(&x->source, inode, tid);
+		recent = recent_place(x, inode);
+		recent->inode = inode;
+		recent->tid = tid;
+	}
 	rcu_read_unlock_sched();
 }
 
@@ -280,13 +300,31 @@ static __always_inline bool is_ours(const struct inode *inode)
 	return xsync_mount_of(inode->i_sb);
 }
 
-/* All that is in the inode: metadata, sizes, block maps. */
-DEFINE_HOOK_BEFORE_ALWAYS(ext4_mark_iloc_dirty, int,
-			  (handle_t *handle, struct inode *inode,
-			   struct ext4_iloc *iloc),
-			  (handle, inode, iloc))
+/* Is there nothing to put that has not just been put? */
+static __always_inline bool is_put(const handle_t *handle,
+				   const struct inode *inode)
 {
-	if (is_ours(inode) && handle->h_transaction && !updating_atime())
+	const transaction_t *transaction = handle->h_transaction;
+	const struct xsync_mount *x;
+	bool put;
+
+	rcu_read_lock_sched();
+	x = xsync_mount_of(inode->i_sb);
+	put = !x || !transaction || is_recent(x, inode, transaction->t_tid);
+	rcu_read_unlock_sched();
+	return put;
+}
+
+/*
+ * All that is in the inode: metadata, sizes, block maps.  ext4 says so several
+ * times for each operation.
+ */
+DEFINE_HOOK_BEFORE_ALWAYS_UNLESS(ext4_mark_iloc_dirty, int,
+				 (handle_t *handle, struct inode *inode,
+				  struct ext4_iloc *iloc),
+				 (handle, inode, iloc), is_put(handle, inode))
+{
+	if (!updating_atime())
 		put_inode(inode, handle->h_transaction->t_tid);
 }
 

@@ -253,6 +253,27 @@ static int check_journal(struct fs_context *fc, const struct super_block *sb,
 	return 0;
 }
 
+static struct xsync_mount *make_mount(void)
+{
+	struct xsync_mount *x = kzalloc(sizeof(*x), GFP_KERNEL);
+
+	if (!x)
+		return NULL;
+	x->recent = __alloc_percpu(XSYNC_RECENT * sizeof(*x->recent),
+				   __alignof__(*x->recent));
+	if (!x->recent) {
+		kfree(x);
+		return NULL;
+	}
+	return x;
+}
+
+static void free_mount(struct xsync_mount *x)
+{
+	free_percpu(x->recent);
+	kfree(x);
+}
+
 /*
  * Super operations.
  */
@@ -321,7 +342,7 @@ void xsync_put_super(struct super_block *sb)
 	WRITE_ONCE(sb->s_op, orig);
 	orig->put_super(sb);
 	synchronize_rcu();
-	kfree(x);
+	free_mount(x);
 	xsync_hooks_put();
 	module_put(THIS_MODULE);
 }
@@ -376,7 +397,7 @@ int xsync_mount_attach(struct fs_context *fc, struct super_block *sb,
 	err = xsync_hooks_get(fc);
 	if (err)
 		return err;
-	x = kzalloc(sizeof(*x), GFP_KERNEL);
+	x = make_mount();
 	if (!x) {
 		err = -ENOMEM;
 		goto out_hooks;
@@ -420,7 +441,7 @@ out_ops:
 	xsync_zeroout_restore(x);
 	synchronize_rcu();
 out_free:
-	kfree(x);
+	free_mount(x);
 out_hooks:
 	xsync_hooks_put();
 	return err;
@@ -478,7 +499,7 @@ void xsync_mount_detach(struct xsync_mount *x)
 	synchronize_rcu_tasks();
 	while (atomic_read(&x->users))
 		msleep(20);
-	kfree(x);
+	free_mount(x);
 	xsync_hooks_put();
 	module_put(THIS_MODULE);
 }

@@ -284,13 +284,13 @@ DEFINE_HOOK_INSTEAD(filemap_fdatawait_keep_errors, int,
  * Operations on O_SYNC files and in dirsync directories mark their handle, and
  * its end waits for the commit. The task has become dependent at its start.
  */
-DEFINE_HOOK_BEFORE_ALWAYS(jbd2_journal_stop, int, (handle_t *handle), (handle))
+DEFINE_HOOK_BEFORE_ALWAYS_UNLESS(jbd2_journal_stop, int, (handle_t *handle),
+				 (handle), !handle->h_sync)
 {
 	struct xsync_mount *x;
 	struct super_block *sb;
 
-	if (likely(!handle->h_sync) || !handle->h_transaction ||
-	    speculator_exempt())
+	if (!handle->h_transaction || speculator_exempt())
 		return;
 	sb = handle->h_transaction->t_journal->j_private;
 	rcu_read_lock();

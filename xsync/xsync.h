@@ -8,6 +8,7 @@
 #include <linux/jbd2.h>
 #include <linux/ktime.h>
 #include <linux/list.h>
+#include <linux/percpu.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 #include <speculator.h>
@@ -82,6 +83,23 @@ struct xsync_stats {
 	struct dentry *dir;
 };
 
+#define XSYNC_RECENT 8
+
+/**
+ * struct xsync_recent - an inode that a CPU has made dependent
+ * @inode: compared only
+ * @tid: on what
+ *
+ * Written and read with preemption disabled, when all of speculator_taint_inode()
+ * is done, which need not be done again for the same two: its entry stays until
+ * @tid is durable, and before that no inode that is made at the same address is
+ * any different.
+ */
+struct xsync_recent {
+	const struct inode *inode;
+	tid_t tid;
+};
+
 /**
  * struct xsync_mount - a super block mounted with -o xsync
  * @ops: what sb->s_op points to: ext4's with ours in between
@@ -96,6 +114,7 @@ struct xsync_stats {
  * @eager_tid: the last transaction an eager commit was asked for
  * @wanted: highest transaction whose commit was requested
  * @work: starts the commit of @wanted
+ * @recent: XSYNC_RECENT for each CPU, by inode number
  * @zeroout: what extent_max_zeroout_kb was before
  * @users: calls inside our super operations
  * @stats: see there
@@ -115,6 +134,7 @@ struct xsync_mount {
 	tid_t eager_tid;
 	tid_t wanted;
 	struct work_struct work;
+	struct xsync_recent __percpu *recent;
 	char zeroout[16];
 	atomic_t users;
 	struct xsync_stats stats;
