@@ -5,6 +5,7 @@
  * smallest mean of several rounds, since only interrupts can make one longer.
  *
  *	syscalls DIR [TAINT]
+ *	syscalls --loop CALL DIR [TAINT]	one of them for ever, for profile
  *
  * DIR is on the file system that is or is not an xsync mount. With TAINT, the
  * file of the test source that makes its reader dependent, the process depends
@@ -39,7 +40,7 @@ static int p[2], filled[2], s[2], d[2], tcp[2], lo[2], udp, file, null, plain, o
 static int event, ep, msg, sem, pty[2], dir;
 static mqd_t mq;
 static int *shared;
-static char buf[64], path[256];
+static char buf[64], path[256], new_path[260];
 
 static void check(long ret)
 {
@@ -110,6 +111,16 @@ static void do_ext4(void)
 static void do_ext4_two(void)
 {
 	write_disk(4096 - 8);
+}
+
+static void do_create(void)
+{
+	int created = open(new_path, O_CREAT | O_EXCL | O_WRONLY, 0600);
+
+	check(created);
+	check(write(created, buf, sizeof(buf)));
+	check(close(created));
+	check(unlink(new_path));
 }
 
 static void do_rename(void)
@@ -309,6 +320,7 @@ static const struct {
 	/* Last: on an xsync mount they make dependent. */
 	{ "pwrite-ext4", do_ext4, 20, 200 },
 	{ "pwrite-ext4-2", do_ext4_two, 20, 200 },
+	{ "create+unlink-ext4", do_create, 20, 50 },
 };
 
 static long long now(void)
@@ -336,6 +348,19 @@ static void make_inet(int type, int ends[2])
 	check(ends[0]);
 }
 
+static void loop(const char *name)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(calls); i++)
+		while (!strcmp(calls[i].name, name)) {
+			calls[i].call();
+			syscall(SYS_getuid);
+		}
+	fprintf(stderr, "syscalls: no call %s\n", name);
+	exit(2);
+}
+
 int main(int argc, char **argv)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(9) };
@@ -343,10 +368,16 @@ int main(int argc, char **argv)
 	struct epoll_event e = { .events = EPOLLIN };
 	struct termios raw;
 	unsigned int i;
+	const char *wanted = NULL;
 	int round, n, taint;
 
+	if (argc > 3 && !strcmp(argv[1], "--loop")) {
+		wanted = argv[2];
+		argc -= 2;
+		argv += 2;
+	}
 	if (argc < 2) {
-		fprintf(stderr, "usage: syscalls DIR [TAINT]\n");
+		fprintf(stderr, "usage: syscalls [--loop CALL] DIR [TAINT]\n");
 		return 2;
 	}
 	signal(SIGURG, SIG_IGN);
@@ -369,6 +400,7 @@ int main(int argc, char **argv)
 	plain = open("/dev/shm/syscalls", O_CREAT | O_RDWR, 0600);
 	check(plain);
 	snprintf(path, sizeof(path), "%s/syscalls", argv[1]);
+	snprintf(new_path, sizeof(new_path), "%s.new", path);
 	check(openpty(&pty[0], &pty[1], NULL, NULL, NULL));
 	check(tcgetattr(pty[1], &raw));
 	cfmakeraw(&raw);
@@ -390,6 +422,8 @@ int main(int argc, char **argv)
 		check(taint);
 		check(read(taint, buf, sizeof(buf)));
 	}
+	if (wanted)
+		loop(wanted);
 
 	for (i = 0; i < ARRAY_SIZE(calls); i++) {
 		long long best = 1LL << 60;
