@@ -486,7 +486,9 @@ DEFINE_HOOK_BEFORE(filp_close, int, (struct file *file, fl_owner_t id),
 	struct inode *inode = file_inode(file);
 	umode_t mode = inode->i_mode;
 
-	spec_put(lock_key(inode), SPEC_CH_LOCK);
+	/* It is made with the first lock. */
+	if (READ_ONCE(inode->i_flctx))
+		spec_put(lock_key(inode), SPEC_CH_LOCK);
 	if (S_ISFIFO(mode) || S_ISSOCK(mode))
 		spec_put(file, SPEC_CH_FILE);
 	spec_close_gate(file);
