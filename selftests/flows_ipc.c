@@ -10,6 +10,7 @@
 #include <linux/kcmp.h>
 #include <linux/sched.h>
 #include <mqueue.h>
+#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/fanotify.h>
@@ -835,6 +836,31 @@ static void signalfd_b(void)
 	check(read(fd, &info, sizeof(info)) > 0, 97);
 }
 
+/*
+ * A process is named by its first thread, also when that has gone and the others
+ * go on.
+ */
+static void *second_thread(void *act)
+{
+	((void (*)(void))act)();
+	say("B");
+	sleep_ms(5000);
+	_exit(0);
+}
+
+static void leave_first(void (*act)(void))
+{
+	pthread_t thread;
+
+	check(!pthread_create(&thread, NULL, second_thread, act), 95);
+	syscall(SYS_exit, 0);
+}
+
+static void second_signalfd_b(void)
+{
+	leave_first(signalfd_b);
+}
+
 /* --- readiness ------------------------------------------------------------ */
 
 static int ready_fd;
@@ -1160,6 +1186,28 @@ static void pgid_b(void)
 	pid_t a = pid_a();
 
 	while (getpgid(a) != a)
+		;
+}
+
+static void second_pgid(void)
+{
+	read_one(p[0]);
+	pgid_a();
+	for (;;)
+		pause();
+}
+
+static void mk_second_pgid(void)
+{
+	mk_pipe();
+	third = fork();
+	if (!third)
+		leave_first(second_pgid);
+}
+
+static void second_pgid_b(void)
+{
+	while (getpgid(third) != third)
 		;
 }
 
@@ -1542,6 +1590,8 @@ static const struct flow flows[] = {
 	{ "fanotify/poll", mk_fanotify, touch_a, notify_poll_b },
 	{ "dnotify", mk_file, touch_often_a, dnotify_b },
 	{ "signalfd", mk_signalfd, signalfd_a, signalfd_b, .to_b = true },
+	{ "signal to a second thread", mk_signalfd, signalfd_a,
+	  second_signalfd_b, .early_only = true, .to_b = true },
 	{ "pipe/poll", mk_poll_pipe, pipe_a, poll_b },
 	{ "pipe/select", mk_poll_pipe, pipe_a, select_b },
 	{ "pipe/epoll_wait", mk_poll_pipe, pipe_a, epoll_b },
@@ -1592,6 +1642,8 @@ static const struct flow flows[] = {
 	  affinity_b },
 	{ "setrlimit/prlimit", nothing, limit_a, limit_b },
 	{ "setpgid/getpgid", nothing, pgid_a, pgid_b },
+	{ "setpgid by a second thread/getpgid", mk_second_pgid, pipe_a,
+	  second_pgid_b },
 	{ "name/proc comm", nothing, comm_a, comm_b },
 	{ "name/proc stat", nothing, comm_a, stat_b },
 	{ "name/proc status", nothing, comm_a, status_b },

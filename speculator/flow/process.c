@@ -22,7 +22,7 @@ static void pass_to_task(const void *from, struct task_struct *task,
 			 enum spec_channel_id ch)
 {
 	/* Only the pointer is used, so it does not matter if it goes away. */
-	const void *mm = READ_ONCE(task->mm);
+	const void *mm = spec_task_mm(task);
 
 	if (mm && mm != from)
 		spec_pass(from, mm, ch);
@@ -55,7 +55,7 @@ static bool is_sigio(int sig, const struct kernel_siginfo *info)
 /* @task saw something, nobody knows whose. */
 static void pass_all_to_task(struct task_struct *task)
 {
-	const void *mm = READ_ONCE(task->mm);
+	const void *mm = spec_task_mm(task);
 	u32 left = READ_ONCE(spec_marks.live);
 	struct spec_dep dep = {};
 	u32 mask;
@@ -195,7 +195,7 @@ DEFINE_HOOK(wait_consider_task, int,
 	    (struct wait_opts *wo, int ptrace, struct task_struct *task),
 	    (wo, ptrace, task))
 {
-	const void *mm = READ_ONCE(task->mm);
+	const void *mm = spec_task_mm(task);
 	int ret = hook_orig_wait_consider_task(wo, ptrace, task);
 
 	/* The task may be gone by now: only its address is used. */
@@ -216,7 +216,7 @@ DEFINE_HOOK_BEFORE(security_ptrace_access_check, int,
 		   (child, mode))
 {
 	const void *self = spec_self();
-	const void *mm = READ_ONCE(child->mm);
+	const void *mm = spec_task_mm(child);
 
 	if (!self || !mm || self == mm)
 		return;

@@ -13,6 +13,7 @@
 #include "../channel.h"
 #include "../object.h"
 #include "pty.h"
+#include "task.h"
 
 /* After the original, whatever it returned: end of file is also news. */
 DEFINE_HOOK(tty_read, ssize_t, (struct kiocb *iocb, struct iov_iter *to),
@@ -51,13 +52,10 @@ static void pass_to_foreground(struct tty_struct *tty)
 	pgrp = tty_get_pgrp(tty);
 	rcu_read_lock();
 	do_each_pid_task(pgrp, PIDTYPE_PGID, task) {
-		struct mm_struct *mm = READ_ONCE(task->mm);
+		const void *mm = spec_task_mm(task);
 
 		/* Only compared: it may be gone by now, see object.h. */
-		if (mm)
-			spec_pass(key, mm, SPEC_CH_PTY);
-		else
-			spec_pass(key, task, SPEC_CH_PTY);
+		spec_pass(key, mm ?: task, SPEC_CH_PTY);
 	} while_each_pid_task(pgrp, PIDTYPE_PGID, task);
 	rcu_read_unlock();
 	put_pid(pgrp);

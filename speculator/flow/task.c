@@ -13,6 +13,7 @@
 #include <linux/pid.h>
 #include <linux/resource.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/uaccess.h>
 #include <linux/uio.h>
 #include "../../compat/fs.h"
@@ -21,6 +22,34 @@
 #include "task.h"
 
 static const char exits;
+
+/**
+ * spec_task_mm - the key of a process
+ * @task: any of its threads, also one that has gone
+ *
+ * A process is named by its first thread, which may have exited long before the
+ * others (pthread_exit() in main()).
+ *
+ * Context: any; @task must stay for the call.
+ * Return: the key, or NULL: it is a kernel thread, or all threads have let go
+ *	of their memory.
+ */
+const void *spec_task_mm(const struct task_struct *task)
+{
+	const void *mm = READ_ONCE(task->mm);
+	const struct task_struct *thread;
+
+	if (likely(mm) || task->flags & PF_KTHREAD)
+		return mm;
+	rcu_read_lock();
+	for_each_thread(task, thread) {
+		mm = READ_ONCE(thread->mm);
+		if (mm)
+			break;
+	}
+	rcu_read_unlock();
+	return mm;
+}
 
 /**
  * spec_task_exits - the running process exits, or lets go of its memory
@@ -53,13 +82,15 @@ void spec_task_take_exits(void)
  */
 void spec_task_take(const struct task_struct *task)
 {
-	const void *mm = READ_ONCE(task->mm);
+	const void *mm = spec_task_mm(task);
 
-	if (mm == current->mm)
+	if (mm && mm == current->mm)
 		return;
 	if (mm)
 		spec_take(mm, SPEC_CH_PROCESS);
-	spec_take(task, SPEC_CH_PROCESS);	/* it is on its way out */
+	else if (!(task->flags & PF_KTHREAD))
+		spec_task_take_exits();	/* its last thread was another one */
+	spec_take(task, SPEC_CH_PROCESS);
 }
 
 static void take_pid(pid_t nr)
@@ -324,7 +355,7 @@ DEFINE_HOOK(kill_pid_info, int,
 /* Setting something for another process, before it is set. */
 static void put_task(const struct task_struct *task)
 {
-	const void *mm = READ_ONCE(task->mm);
+	const void *mm = spec_task_mm(task);
 
 	if (mm && mm != current->mm)
 		spec_put(mm, SPEC_CH_PROCESS);

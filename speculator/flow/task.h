@@ -5,6 +5,7 @@
 
 #include <linux/sched.h>
 
+const void *spec_task_mm(const struct task_struct *task);
 void spec_task_exits(const void *self);
 void spec_task_take(const struct task_struct *task);
 void spec_task_take_exits(void);

@@ -17,6 +17,7 @@
 #include <linux/sched.h>
 #include <asm/unistd.h>
 #include <asm/unistd_32_ia32.h>
+#include "../flow/task.h"
 #include "../object.h"
 #include "../source.h"
 #include "wait.h"
@@ -258,7 +259,7 @@ static bool is_self(pid_t nr)
 		return true;
 	rcu_read_lock();
 	task = pid_task(find_vpid(nr), PIDTYPE_PID);
-	self = task && READ_ONCE(task->mm) == current->mm;
+	self = task && spec_task_mm(task) == current->mm;
 	rcu_read_unlock();
 	return self;
 }
