@@ -12,6 +12,7 @@
 #include <linux/preempt.h>
 #include <linux/ptrace.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/task.h>
 #include <linux/tracepoint.h>
 #include "../object.h"
 #include "../source.h"
@@ -196,14 +197,17 @@ DEFINE_HOOK(wait_consider_task, int,
 	    (wo, ptrace, task))
 {
 	const void *mm = spec_task_mm(task);
-	int ret = hook_orig_wait_consider_task(wo, ptrace, task);
+	int ret;
 
-	/* The task may be gone by now: only its address is used. */
+	/* Its end would forget what it depends on. */
+	get_task_struct(task);
+	ret = hook_orig_wait_consider_task(wo, ptrace, task);
 	if (ret) {
 		if (mm && mm != current->mm)
 			spec_take(mm, SPEC_CH_PROCESS);
 		spec_take(task, SPEC_CH_EXIT);
 	}
+	put_task_struct(task);
 	return ret;
 }
 
