@@ -578,6 +578,43 @@ static void exec_a(void)
 	execl("/proc/self/exe", "flows", "say", fd, NULL);
 }
 
+/* A name changes of which somebody has open what it leads to. */
+static void mk_moved(void)
+{
+	rename(DIR_ "moved2", DIR_ "moved");
+	mkdir(DIR_ "moved", 0700);
+	held_fd = open(DIR_ "moved/file", O_CREAT | O_RDWR, 0600);
+}
+
+static void moved_a(void)
+{
+	if (rename(DIR_ "moved", DIR_ "moved2"))
+		_exit(96);
+}
+
+static void moved_cwd_b(void)
+{
+	char name[256] = "";
+
+	if (chdir(DIR_ "moved"))
+		_exit(97);
+	do {
+		if (!getcwd(name, sizeof(name)))
+			_exit(97);
+	} while (!strstr(name, "moved2"));
+}
+
+static void moved_link_b(void)
+{
+	char link[32], name[256] = "";
+
+	sprintf(link, "/proc/self/fd/%d", held_fd);
+	do {
+		if (readlink(link, name, sizeof(name) - 1) < 0)
+			_exit(97);
+	} while (!strstr(name, "moved2"));
+}
+
 static void kill_a(void)
 {
 	if (kill(pid_b, SIGUSR1))
@@ -801,6 +838,10 @@ static const struct flow flows[] = {
 	  true },
 	{ "name unlink/no such file", mk_file, unlink_a, unlink_b },
 	{ "name rename/access", mk_file, rename_a, create_b },
+	{ "name rename/getcwd", mk_moved, moved_a, moved_cwd_b,
+	  .early_only = true },
+	{ "name rename/link of an open file", mk_moved, moved_a,
+	  moved_link_b },
 	{ "name mkdir/rmdir", mk_file, mkdir_a, mkdir_b },
 	{ "name create/getdents", mk_file, create_a, getdents_b },
 	{ "fork", nothing, fork_a, NULL },

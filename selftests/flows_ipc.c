@@ -1467,6 +1467,22 @@ static void seek_b(void)
 		;
 }
 
+static void fdinfo_b(void)
+{
+	char name[32], text[256];
+	ssize_t n;
+	int info;
+
+	sprintf(name, "/proc/self/fdinfo/%d", fd);
+	do {
+		info = open(name, O_RDONLY);
+		n = read(info, text, sizeof(text) - 1);
+		check(n > 0, 97);
+		text[n] = '\0';
+		close(info);
+	} while (!strstr(text, "pos:\t5\n"));
+}
+
 static void read_a(void)
 {
 	read_one(fd);
@@ -1660,6 +1676,7 @@ static const struct flow flows[] = {
 	{ "lease let go/open", mk_lease, pipe_a, lease_wait_b,
 	  .early_only = true },
 	{ "lseek/lseek", mk_shared, seek_a, seek_b },
+	{ "lseek/proc fdinfo", mk_shared, seek_a, fdinfo_b },
 	{ "read/lseek", mk_shared, read_a, seek_b },
 	{ "lseek/read", mk_shared_end, seek_a, seek_read_b },
 	{ "F_SETFL/F_GETFL", mk_shared, setfl_a, getfl_b },

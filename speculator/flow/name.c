@@ -14,7 +14,11 @@
  * directory, before the dentry becomes positive, negative or moves.
  */
 
+#include <linux/dcache.h>
 #include <linux/fs.h>
+#include <linux/fs_struct.h>
+#include <linux/path.h>
+#include <linux/sched.h>
 #include "../../compat/fs.h"
 #include "../main.h"
 #include "../object.h"
@@ -186,6 +190,64 @@ EACCES_SYSCALL(__ia32_sys_chdir)
 EACCES_SYSCALL(__x64_sys_fchdir)
 EACCES_SYSCALL(__ia32_sys_fchdir)
 
+/*
+ * The other way round: what an open file, a mapping or the working directory is
+ * called now, or that it has no name any more.  Whoever has renamed or removed a
+ * directory on the way has put that on the one above.
+ */
+static void take_ancestors(const struct dentry *dentry)
+{
+	struct inode *inode;
+
+	if (likely(!atomic_read(&speculator_active)))
+		return;
+	rcu_read_lock();
+	while (!IS_ROOT(dentry)) {
+		dentry = READ_ONCE(dentry->d_parent);
+		inode = d_inode_rcu(dentry);
+		if (inode)
+			spec_take_inode(inode);
+	}
+	rcu_read_unlock();
+}
+
+/* Links and mappings in /proc, those of the process itself included. */
+DEFINE_HOOK(d_path, char *, (const struct path *path, char *buf, int len),
+	    (path, buf, len))
+{
+	char *name = hook_orig_d_path(path, buf, len);
+
+	take_ancestors(path->dentry);
+	return name;
+}
+
+static void take_pwd(void)
+{
+	struct path pwd;
+
+	if (likely(!atomic_read(&speculator_active)))
+		return;
+	get_fs_pwd(current->fs, &pwd);
+	take_ancestors(pwd.dentry);
+	path_put(&pwd);
+}
+
+DEFINE_HOOK(__x64_sys_getcwd, long, (const struct pt_regs *regs), (regs))
+{
+	long ret = hook_orig___x64_sys_getcwd(regs);
+
+	take_pwd();
+	return ret;
+}
+
+DEFINE_HOOK(__ia32_sys_getcwd, long, (const struct pt_regs *regs), (regs))
+{
+	long ret = hook_orig___ia32_sys_getcwd(regs);
+
+	take_pwd();
+	return ret;
+}
+
 /* By handle: whether the file is still there. */
 DEFINE_HOOK(do_handle_open, long,
 	    (int mountdirfd, struct file_handle __user *handle, int flags),
@@ -349,6 +411,9 @@ static struct spec_hook *const hooks[] = {
 	&hook___ia32_sys_chdir,
 	&hook___x64_sys_fchdir,
 	&hook___ia32_sys_fchdir,
+	&hook_d_path,
+	&hook___x64_sys_getcwd,
+	&hook___ia32_sys_getcwd,
 	&hook_do_handle_open,
 	&hook_security_inode_create,
 	&hook_security_inode_link,

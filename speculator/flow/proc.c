@@ -29,9 +29,12 @@ static noinline void take_proc(const struct dentry *dentry)
 {
 	const struct dentry *top = NULL, *second = NULL;
 	struct task_struct *task;
+	bool shared = false;
 	int nr;
 
 	while (!IS_ROOT(dentry)) {
+		/* What open files are shared with others, and locks on them. */
+		shared |= is(dentry, "fdinfo");
 		second = top;
 		top = dentry;
 		dentry = dentry->d_parent;
@@ -44,7 +47,7 @@ static noinline void take_proc(const struct dentry *dentry)
 			spec_take_all(SPEC_CH_PROCESS);
 		return;
 	}
-	if (is(second, "net")) {
+	if (shared || is(second, "net")) {
 		spec_take_all(SPEC_CH_PROCESS);
 		return;
 	}
