@@ -55,7 +55,9 @@
 
 /*
  * For a function that returns nothing and is called often: the body runs only
- * when the condition holds, and calls the original itself.
+ * when the condition holds, and calls the original itself. It is counted, since
+ * the original may sleep on our stack while the mount it was called for lets go
+ * of the module (remount with noxsync).
  */
 #define DEFINE_HOOK_IF(fn, proto, args, condition)			\
 	__HOOK_DECLARE(fn, void, proto, __HOOK_ALWAYS);			\
@@ -66,10 +68,13 @@
 	}								\
 	__used notrace void hook_entry_##fn proto			\
 	{								\
-		if (unlikely(condition))				\
+		if (unlikely(condition)) {				\
+			this_cpu_inc(hook_inflight);			\
 			hook_if_##fn args;				\
-		else							\
+			this_cpu_dec(hook_inflight);			\
+		} else {						\
 			hook_body_##fn args;				\
+		}							\
 	}								\
 	static noinline void hook_if_##fn proto
 
