@@ -14,7 +14,9 @@
 
 #include <linux/cache.h>
 #include <linux/hash.h>
+#include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/pagemap.h>
 #include <linux/rculist.h>
 #include <linux/tracepoint.h>
 #include "hook.h"
@@ -351,25 +353,60 @@ DEFINE_HOOK_INSTEAD(ext4_write_begin, int,
 	return ret;
 }
 
+/* The transaction that a handle would join which was started now. */
+static tid_t joined_now(journal_t *journal)
+{
+	tid_t tid;
+
+	read_lock(&journal->j_state_lock);
+	tid = journal->j_running_transaction ?
+		journal->j_running_transaction->t_tid :
+		journal->j_transaction_sequence;
+	read_unlock(&journal->j_state_lock);
+	return tid;
+}
+
 /*
- * A store through a mapping becomes possible when this returns. By then the
- * handle is closed, but the page is still locked, so the transaction that it
- * joined cannot be further on than committing.
+ * A store through a mapping becomes possible when this returns, with the page
+ * locked and the handle closed. The commit will write-protect the page, so that
+ * no store comes later than what it writes: but it looks for pages that are
+ * dirty, and before 6.4 this one becomes dirty only when the fault goes on. A
+ * commit in between would leave it writable, and what is stored from then on
+ * would be in no transaction. So the page is made dirty here; and if the
+ * transaction is not the running one any more, which a commit may have looked
+ * through by then, the fault is tried again.
  */
 DEFINE_HOOK_INSTEAD(ext4_page_mkwrite, vm_fault_t, (struct vm_fault *vmf),
 		    (vmf))
 {
 	struct inode *inode = file_inode(vmf->vma->vm_file);
+	journal_t *journal = NULL;
 	struct xsync_mount *x;
 	vm_fault_t ret;
 	tid_t tid;
 
 	if (!is_ours(inode))
 		return HOOK_ORIGINAL;
-	ret = hook_orig_ext4_page_mkwrite(vmf);
 	rcu_read_lock();
 	x = xsync_mount_of(inode->i_sb);
-	if (x && READ_ONCE(x->tainting) && xsync_journal_newest(x, &tid))
+	if (x)
+		journal = READ_ONCE(x->journal);
+	rcu_read_unlock();
+	if (!journal)
+		return HOOK_ORIGINAL;
+	/* The open file keeps the super block, and that the journal. */
+	tid = joined_now(journal);
+	ret = hook_orig_ext4_page_mkwrite(vmf);
+	if (!(ret & VM_FAULT_LOCKED))
+		return (__force long)ret;
+	set_page_dirty(vmf->page);
+	if (joined_now(journal) != tid) {
+		unlock_page(vmf->page);
+		return (__force long)VM_FAULT_NOPAGE;
+	}
+	rcu_read_lock();
+	x = xsync_mount_of(inode->i_sb);
+	if (x && READ_ONCE(x->tainting))
 		speculator_taint_inode(&x->source, inode, tid);
 	rcu_read_unlock();
 	return (__force long)ret;
