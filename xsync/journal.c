@@ -25,6 +25,9 @@
 
 struct ext4_iloc;
 
+/* What ext4_dirty_inode() reserves in the journal. */
+#define DIRTY_INODE_BLOCKS 2
+
 /* Armed mounts. Written under list_lock, walked under RCU. */
 static LIST_HEAD(armed);
 static DEFINE_SPINLOCK(list_lock);
@@ -412,6 +415,55 @@ DEFINE_HOOK_INSTEAD(ext4_page_mkwrite, vm_fault_t, (struct vm_fault *vmf),
 	return (__force long)ret;
 }
 
+/*
+ * The time of modification can be seen before the handle is started that makes
+ * it durable, which may take long, and who asks for it would take too little: the
+ * handle may join a later transaction than any that is known by then. And for a
+ * store through a mapping there is no lock to look at. So a handle is started
+ * first, with what ext4_dirty_inode() will want of it.
+ */
+DEFINE_HOOK_INSTEAD(file_update_time, int, (struct file *file), (file))
+{
+	struct inode *inode = file_inode(file);
+	struct timespec64 now = current_time(inode);
+	journal_t *journal = NULL;
+	struct xsync_mount *x;
+	handle_t *handle;
+	int err;
+
+	if (!is_ours(inode) || current->journal_info ||
+	    (timespec64_equal(&inode->i_mtime, &now) &&
+	     timespec64_equal(&inode->i_ctime, &now)))
+		return HOOK_ORIGINAL;
+	rcu_read_lock();
+	x = xsync_mount_of(inode->i_sb);
+	if (x && READ_ONCE(x->tainting))
+		journal = x->journal;
+	rcu_read_unlock();
+	if (!journal)
+		return HOOK_ORIGINAL;
+	handle = jbd2_journal_start(journal, DIRTY_INODE_BLOCKS);
+	if (IS_ERR(handle))
+		return HOOK_ORIGINAL;
+	put_inode(inode, handle->h_transaction->t_tid);
+	err = hook_orig_file_update_time(file);
+	jbd2_journal_stop(handle);
+	return err;
+}
+
+/* As the original, in two steps: the second is the above. */
+DEFINE_HOOK_INSTEAD(file_modified, int, (struct file *file), (file))
+{
+	int err;
+
+	if (!is_ours(file_inode(file)))
+		return HOOK_ORIGINAL;
+	err = file_remove_privs(file);
+	if (err || file->f_mode & FMODE_NOCMTIME)
+		return err;
+	return file_update_time(file);
+}
+
 /* Versions, extents, the map of the whole file system: who asks learns all. */
 DEFINE_HOOK_INSTEAD(__ext4_ioctl, long,
 		    (struct file *file, unsigned int cmd, unsigned long arg),
@@ -437,6 +489,8 @@ struct spec_hook *const xsync_journal_hooks[] = {
 	&hook_ext4_mark_iloc_dirty,
 	&hook_ext4_write_begin,
 	&hook_ext4_page_mkwrite,
+	&hook_file_update_time,
+	&hook_file_modified,
 	&hook___ext4_ioctl,
 };
 
