@@ -464,6 +464,19 @@ DEFINE_HOOK_INSTEAD(file_modified, int, (struct file *file), (file))
 	return file_update_time(file);
 }
 
+/*
+ * The ends of a hole, or of a range of zeros, in blocks that stay: zeroed in the
+ * page, where whoever maps it sees it, and long before the inode is changed.
+ */
+DEFINE_HOOK_BEFORE_ALWAYS_UNLESS(ext4_zero_partial_blocks, int,
+				 (handle_t *handle, struct inode *inode,
+				  loff_t start, loff_t len),
+				 (handle, inode, start, len),
+				 is_put(handle, inode))
+{
+	put_inode(inode, handle->h_transaction->t_tid);
+}
+
 /* Versions, extents, the map of the whole file system: who asks learns all. */
 DEFINE_HOOK_INSTEAD(__ext4_ioctl, long,
 		    (struct file *file, unsigned int cmd, unsigned long arg),
@@ -491,6 +504,7 @@ struct spec_hook *const xsync_journal_hooks[] = {
 	&hook_ext4_page_mkwrite,
 	&hook_file_update_time,
 	&hook_file_modified,
+	&hook_ext4_zero_partial_blocks,
 	&hook___ext4_ioctl,
 };
 
