@@ -177,6 +177,7 @@ ksft_test "journal_async_commit is refused" \
 	refused xsync,journal_async_commit "journal_async_commit cannot go.*ignores the result"
 ksft_test "sync is refused" refused xsync,sync "sync makes every call wait"
 ksft_test "dirsync is refused" refused xsync,dirsync "dirsync makes every call wait"
+ksft_test "lazytime is refused" refused xsync,lazytime "lazytime keeps times in memory"
 ksft_test "no mount is left by a refusal" not mountpoint -q $MNT
 ksft_test "and no module reference" rmmod xsync
 load_modules xsync

@@ -167,6 +167,10 @@ static int check_options(struct fs_context *fc, struct super_block *sb,
 		xsync_refused(fc, "mounted with sync or dirsync, which cannot go with xsync: remount it with async first");
 		err = -EINVAL;
 	}
+	if (!err && sb->s_flags & SB_LAZYTIME) {
+		xsync_refused(fc, "mounted with lazytime, which cannot go with xsync: remount it with nolazytime first");
+		err = -EINVAL;
+	}
 	kfree(options);
 	return err;
 }

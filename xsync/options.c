@@ -197,6 +197,10 @@ static int check_clashes(struct fs_context *fc, const struct xsync_options *opt)
 			      "dirsync");
 		return -EINVAL;
 	}
+	if (fc->sb_flags & SB_LAZYTIME) {
+		xsync_refused(fc, "lazytime keeps times in memory after their file has been committed; leave it out");
+		return -EINVAL;
+	}
 	for (i = 0; i < ARRAY_SIZE(opt->clash); i++) {
 		const struct clash *c = opt->clash[i];
 
