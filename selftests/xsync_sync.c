@@ -169,6 +169,20 @@ static int op_aio(int fd)
 	return event.res;
 }
 
+/* On an overlay, where nobody has promised anything for the file below. */
+static int overlay;
+
+static int prepare_overlay(int fd)
+{
+	overlay = open("/mnt/overlay/file", O_RDWR);
+	return overlay < 0 || prepare_aio(fd);
+}
+
+static int op_overlay(int fd)
+{
+	return op_aio(overlay);
+}
+
 static int ring;
 static struct io_uring_params params;
 static char *sq, *cq;
@@ -283,6 +297,8 @@ static const struct op {
 	{ "RWF_DSYNC write", op_rwf_dsync, BLOCKS, RETURNS },
 	{ "O_SYNC fallocate", op_o_sync_fallocate, BLOCKS, RETURNS },
 	{ "AIO fsync", op_aio, BLOCKS, RETURNS, prepare_aio },
+	{ "AIO fsync through an overlay", op_overlay, BLOCKS, BLOCKS,
+	  prepare_overlay, true },
 	{ "io_uring fsync", op_io_uring, BLOCKS, RETURNS, prepare_io_uring },
 	{ "mkdir, fsync of the directory", op_fsync_dir, BLOCKS, RETURNS },
 	{ "mkdir in a dirsync directory", op_dirsync, BLOCKS, RETURNS },
@@ -371,7 +387,15 @@ static void prepare(void)
 		runs[i].file = open(path, O_RDWR | O_CREAT, 0600);
 		if (runs[i].file < 0 || write(runs[i].file, page, 4096) != 4096)
 			ksft_exit_fail_msg("%s: %m\n", path);
+		if (ops[i].prepare == prepare_overlay &&
+		    (mkdir(GATE_MNT "/upper", 0755) ||
+		     link(path, GATE_MNT "/upper/file")))
+			ksft_exit_fail_msg("overlay: %m\n");
 	}
+	if (system("modprobe overlay && mkdir -p /mnt/overlay /tmp/lower " GATE_MNT
+		   "/work && mount -t overlay overlay -o lowerdir=/tmp/lower,upperdir="
+		   GATE_MNT "/upper,workdir=" GATE_MNT "/work /mnt/overlay"))
+		ksft_exit_fail_msg("overlay\n");
 	if (system("modprobe loop && truncate -s 1M " GATE_MNT "/image && "
 		   "losetup /dev/loop7 " GATE_MNT "/image && "
 		   "truncate -s 1M /tmp/image && losetup /dev/loop6 /tmp/image"))
@@ -461,8 +485,8 @@ static void check_mount(bool xsync)
 	}
 	ksft_test_result(!unfinished, "%s: all have ended once it is open\n",
 			 kind);
-	if (system("losetup -d /dev/loop7; losetup -d /dev/loop6"))
-		ksft_print_msg("losetup -d failed\n");
+	if (system("losetup -d /dev/loop7; losetup -d /dev/loop6; umount /mnt/overlay"))
+		ksft_print_msg("losetup -d or umount failed\n");
 	ksft_test_result(!gate_teardown(), "%s: umount\n", kind);
 }
 

@@ -98,9 +98,10 @@ static void note_real(const struct super_block *sb)
 /*
  * The AIO interface hands an fsync to a kworker. What it does there is not its
  * own promise but that of the task which submitted it and became dependent in
- * aio_fsync().
+ * aio_fsync(); if this is the file it was for, and not one that is below it on
+ * an overlay.
  */
-static bool in_aio_fsync(void)
+static bool in_aio_fsync(const struct file *file)
 {
 	static unsigned long aio_fsync_work;
 	struct work_struct *work;
@@ -110,8 +111,10 @@ static bool in_aio_fsync(void)
 	if (unlikely(!aio_fsync_work))
 		aio_fsync_work = speculator_symbol("aio_fsync_work");
 	work = current_work();
+	/* In struct fsync_iocb (fs/aio.c) the file is before the work. */
 	return work && aio_fsync_work &&
-	       (unsigned long)work->func == aio_fsync_work;
+	       (unsigned long)work->func == aio_fsync_work &&
+	       ((struct file **)work)[-1] == file;
 }
 
 DEFINE_HOOK_INSTEAD(ext4_sync_file, int,
@@ -129,7 +132,7 @@ DEFINE_HOOK_INSTEAD(ext4_sync_file, int,
 			return HOOK_ORIGINAL;
 		return file_check_and_advance_wb_err(file) ?: -EIO;
 	}
-	aio = in_aio_fsync();
+	aio = in_aio_fsync(file);
 	if (!aio && speculator_exempt()) {
 		note_real(sb);
 		return HOOK_ORIGINAL;
