@@ -9,14 +9,18 @@
  * A third process, which takes part in nothing, commits all there is every few
  * milliseconds: dependencies come, go and come again.
  */
+#include <errno.h>
+#include <limits.h>
 #include <linux/futex.h>
 #include <mqueue.h>
+#include <pthread.h>
 #include <pty.h>
 #include <sched.h>
 #include <sys/file.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/msg.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -33,17 +37,20 @@
  * @make: makes it, before the two are born
  * @put: the writer gives a number
  * @take: the reader gets one
+ * @part: of $LOOPS only one in so many, or 0: it starts processes
  */
 struct race {
 	const char *name;
 	void (*make)(void);
 	void (*put)(unsigned int n);
 	unsigned int (*take)(void);
+	unsigned int part;
 };
 
 static int in, out, back_in, back_out, self, state;
 static volatile unsigned int *mem;
 static unsigned int last, loops = 10000;
+static bool tainting; /* the writer is dependent in this run */
 static pid_t reader_pid;
 
 static void make_pipe(void)
@@ -346,6 +353,188 @@ static unsigned int take_cell_mem(void)
 	return n;
 }
 
+/* The name of a file that the writer has open, and which leads to no other object. */
+#define NAMED_FD 50
+
+static void put_name(unsigned int n)
+{
+	char name[32];
+	int fd;
+
+	put_cell(n);
+	sprintf(name, "%u", n);
+	fd = memfd_create(name, 0);
+	if (dup2(fd, NAMED_FD) < 0)
+		_exit(2);
+	close(fd);
+}
+
+static unsigned int read_name(const char *link)
+{
+	char name[64] = "";
+
+	if (readlink(link, name, sizeof(name) - 1) < 0)
+		return last;
+	return strtoul(name + strlen("/memfd:"), NULL, 10);
+}
+
+static unsigned int take_name_link(void)
+{
+	unsigned int n;
+	char link[64];
+
+	find_writer();
+	sprintf(link, "/proc/%d/fd/%d", writer_pid, NAMED_FD);
+	do {
+		n = read_name(link);
+	} while (n == last);
+	return n;
+}
+
+static unsigned int take_name_fd(void)
+{
+	static int pidfd = -1;
+	unsigned int n = last;
+	char link[64];
+	int fd;
+
+	find_writer();
+	if (pidfd < 0)
+		pidfd = syscall(SYS_pidfd_open, writer_pid, 0);
+	do {
+		fd = syscall(SYS_pidfd_getfd, pidfd, NAMED_FD, 0);
+		if (fd < 0)
+			continue;
+		sprintf(link, "/proc/self/fd/%d", fd);
+		n = read_name(link);
+		close(fd);
+	} while (n == last);
+	return n;
+}
+
+/* The kernel does not look at the list before the thread exits. */
+static void put_robust(unsigned int n)
+{
+	put_cell(n);
+	if (syscall(SYS_set_robust_list, (long)n << 4, 24))
+		_exit(2);
+}
+
+static unsigned int take_robust(void)
+{
+	unsigned long head;
+	size_t len;
+
+	find_writer();
+	do {
+		if (syscall(SYS_get_robust_list, writer_pid, &head, &len))
+			_exit(3);
+	} while ((unsigned int)(head >> 4) == last || head >> 4 > UINT_MAX);
+	return head >> 4;
+}
+
+/* A second thread is stopped by its tracer, and the first one goes on. */
+static void *stopped_thread(void *arg)
+{
+	writer_pid = gettid();
+	if (write(out, &writer_pid, sizeof(writer_pid)) < 0)
+		_exit(2);
+	for (;;)
+		pause();
+}
+
+static void put_traced(unsigned int n)
+{
+	pthread_t thread;
+
+	if (!cell && pthread_create(&thread, NULL, stopped_thread, NULL))
+		_exit(2);
+	cell = n;
+}
+
+static unsigned int take_traced(void)
+{
+	unsigned int n;
+
+	if (!writer_pid &&
+	    (read(in, &writer_pid, sizeof(writer_pid)) < 0 ||
+	     ptrace(PTRACE_SEIZE, writer_pid, 0, 0) ||
+	     ptrace(PTRACE_INTERRUPT, writer_pid, 0, 0) ||
+	     waitpid(writer_pid, NULL, __WALL) != writer_pid))
+		_exit(3);
+	do {
+		errno = 0;
+		n = ptrace(PTRACE_PEEKDATA, writer_pid, &cell, 0);
+		if (errno)
+			_exit(3);
+	} while (n == last);
+	return n;
+}
+
+/*
+ * A memory that goes while it is read: each number is that of a process of its
+ * own, which becomes dependent once the reader has opened its memory.
+ */
+static int go_in, go_out;
+
+static unsigned int new_sequence(void);
+
+static void make_gone(void)
+{
+	make_pipe();
+	go_in = in;
+	go_out = out;
+	make_pipe();
+}
+
+static void put_gone(unsigned int n, bool exec)
+{
+	pid_t pid = fork();
+	char c;
+
+	if (!pid) {
+		pid = getpid();
+		if (write(out, &pid, sizeof(pid)) < 0 || read(go_in, &c, 1) != 1)
+			_exit(2);
+		cell = tainting ? new_sequence() : n;
+		if (exec)
+			execl("/proc/self/exe", "races", "nothing", NULL);
+		_exit(exec);
+	}
+	if (waitpid(pid, NULL, 0) != pid)
+		_exit(2);
+}
+
+static void put_exit(unsigned int n)
+{
+	put_gone(n, false);
+}
+
+static void put_exec(unsigned int n)
+{
+	put_gone(n, true);
+}
+
+static unsigned int take_gone(void)
+{
+	unsigned int n = 0;
+	char name[32];
+	pid_t pid;
+	int fd;
+
+	if (read(in, &pid, sizeof(pid)) != sizeof(pid))
+		_exit(3);
+	sprintf(name, "/proc/%d/mem", pid);
+	fd = open(name, O_RDONLY);
+	if (fd < 0 || write(go_out, "", 1) != 1)
+		_exit(3);
+	/* It may be gone before the number was seen. */
+	while (!n && pread(fd, &n, sizeof(n), (long)&cell) > 0)
+		;
+	close(fd);
+	return n ?: last;
+}
+
 static void put_futex(unsigned int n)
 {
 	mem[0] = n;
@@ -375,6 +564,12 @@ static const struct race races[] = {
 	{ "signal", make_signal, put_signal, take_signal },
 	{ "process_vm_readv", make_pipe, put_cell, take_cell_vm },
 	{ "proc mem", make_pipe, put_cell, take_cell_mem },
+	{ "proc link", make_pipe, put_name, take_name_link },
+	{ "pidfd_getfd", make_pipe, put_name, take_name_fd },
+	{ "get_robust_list", make_pipe, put_robust, take_robust },
+	{ "ptrace of another thread", make_pipe, put_traced, take_traced },
+	{ "proc mem and exit", make_gone, put_exit, take_gone, 10 },
+	{ "proc mem and exec", make_gone, put_exec, take_gone, 40 },
 };
 
 static void on_cpu(int cpu)
@@ -384,6 +579,11 @@ static void on_cpu(int cpu)
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
 	sched_setaffinity(0, sizeof(set), &set);
+}
+
+static unsigned int loops_of(const struct race *race)
+{
+	return loops / (tainting ? 1 : 10) / (race->part ?: 1);
 }
 
 static unsigned int new_sequence(void)
@@ -437,7 +637,7 @@ static void writer(const struct race *race, bool tainted)
 	on_cpu(0);
 	if (race->make == make_memory)
 		map_memory();
-	for (unsigned int i = 0; i < (tainted ? loops : loops / 10); i++) {
+	for (unsigned int i = 0; i < loops_of(race); i++) {
 		race->put(tainted ? new_sequence() : i + 1);
 		if (read(back_in, &c, 1) != 1)
 			_exit(6);
@@ -452,7 +652,7 @@ static void reader(const struct race *race, bool tainted)
 	on_cpu(1);
 	if (race->make == make_memory)
 		map_memory();
-	for (unsigned int i = 0; i < (tainted ? loops : loops / 10); i++) {
+	for (unsigned int i = 0; i < loops_of(race); i++) {
 		n = race->take();
 		own = own_sequence();
 		if (tainted ? own < n && !committed(n) : own)
@@ -470,6 +670,7 @@ static void run(const struct race *race, bool tainted)
 	pid_t c, r, w;
 
 	last = 0;
+	tainting = tainted;
 	race->make();
 	if (pipe(back))
 		exit(1);
@@ -503,11 +704,13 @@ static void run(const struct race *race, bool tainted)
 			 tainted ? "dependent" : "clean");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const char *only = getenv("FLOW");
 	unsigned int plan = 0;
 
+	if (argc > 1) /* what has been begun by exec */
+		return 0;
 	if (getenv("LOOPS"))
 		loops = atoi(getenv("LOOPS"));
 	setvbuf(stdout, NULL, _IOLBF, 0);
