@@ -96,7 +96,16 @@ u32 spec_mask(const void *key)
 	return mask | READ_ONCE(spec_everyone.mask);
 }
 
-static void merge_everyone(const struct spec_dep *dep, u32 mask)
+/**
+ * spec_merge_everyone - make everybody and everything depend on @dep
+ * @dep: what to depend on
+ * @mask: the components of @dep that count
+ *
+ * Where it would take too much memory, or too long, to tell who depends on it.
+ *
+ * Context: any, interrupts off included.
+ */
+void spec_merge_everyone(const struct spec_dep *dep, u32 mask)
 {
 	unsigned long flags;
 
@@ -175,7 +184,7 @@ again:
 			new = kmem_cache_alloc(entry_cache,
 					       GFP_ATOMIC | __GFP_NOWARN);
 		if (!new) {
-			merge_everyone(dep, mask);
+			spec_merge_everyone(dep, mask);
 			return true;
 		}
 	}

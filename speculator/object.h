@@ -176,6 +176,7 @@ bool spec_mapped_merge(const void *key, enum spec_channel_id ch,
 void spec_mapped_wait(void);
 bool spec_merge_one(const void *key, enum spec_channel_id ch,
 		    const struct spec_dep *dep, u32 mask);
+void spec_merge_everyone(const struct spec_dep *dep, u32 mask);
 u32 spec_mask(const void *key);
 u32 spec_read(const void *key, struct spec_dep *out);
 bool spec_merge(const void *key, enum spec_channel_id ch,

@@ -157,17 +157,40 @@ void spec_mapped_wait(void)
 	raw_spin_unlock_irqrestore(&map_lock, flags);
 }
 
+/*
+ * Interrupts are off while a dependency is being spread, and who shares how much
+ * with how many is up to the users.  So after this many links it becomes
+ * everybody's instead: that costs others a wait for the commit, not the machine
+ * its interrupts.
+ */
+#define SPREAD_MAX	8192
+
+/* The same for who removes links: after so many others get the lock. */
+#define REMOVE_MAX	1024
+
 /**
  * struct spread - a dependency on its way
  * @dep:	what to depend on
  * @mask:	the components of @dep that count
+ * @links:	links looked at so far
  * @work:	mappers that have just learned of it
  */
 struct spread {
 	const struct spec_dep *dep;
 	u32 mask;
+	unsigned int links;
 	struct list_head work;
 };
+
+/* One link more; returns whether that was enough. */
+static bool too_far(struct spread *s)
+{
+	if (++s->links < SPREAD_MAX)
+		return false;
+	if (s->links == SPREAD_MAX)
+		spec_merge_everyone(s->dep, s->mask);
+	return true;
+}
 
 /* Returns whether the key depended on less before. */
 static bool spread_to(struct spread *s, const void *from, const void *to)
@@ -192,9 +215,12 @@ static void spread_from_object(struct spread *s, const void *object)
 {
 	struct map_link *l;
 
-	hash_for_each_possible(objects, l, of_object, (unsigned long)object)
+	hash_for_each_possible(objects, l, of_object, (unsigned long)object) {
+		if (too_far(s))
+			break;
 		if (l->object == object)
 			spread_to_mapper(s, object, l->mapper);
+	}
 }
 
 static void spread_from_mapper(struct spread *s, struct mapper *m)
@@ -202,7 +228,7 @@ static void spread_from_mapper(struct spread *s, struct mapper *m)
 	struct map_link *l;
 
 	list_for_each_entry(l, &m->links, of_mapper) {
-		if (!l->write)
+		if (!l->write || too_far(s))
 			break;
 		if (spread_to(s, m->mm, l->object))
 			spread_from_object(s, l->object);
@@ -234,7 +260,7 @@ static void spread(struct spread *s, const void *from)
  * @mask: the components of @dep that count
  *
  * The cost is in proportion to the number of links of those that did not depend
- * on @dep yet, which happens once per commit.
+ * on @dep yet, which happens once per commit, and bounded by SPREAD_MAX.
  *
  * Context: any, interrupts off included.
  * Return: whether the key depended on less before.
@@ -484,15 +510,23 @@ DEFINE_HOOK_VOID(unlink_file_vma, (struct vm_area_struct *vma), (vma))
 	hook_orig_unlink_file_vma(vma);
 }
 
-/* The caller holds map_lock, and frees @m. */
-static void remove_mapper(struct mapper *m, struct hlist_head *dead)
+/*
+ * Remove @m, or some of its links if it has many; the caller holds map_lock.
+ * Returns whether it has gone: then the caller frees it.
+ */
+static bool remove_mapper(struct mapper *m, struct hlist_head *dead)
 {
 	struct map_link *l, *tmp;
+	int n = 0;
 
-	list_for_each_entry_safe(l, tmp, &m->links, of_mapper)
+	list_for_each_entry_safe(l, tmp, &m->links, of_mapper) {
+		if (n++ == REMOVE_MAX)
+			return false;
 		remove_link(l, dead);
+	}
 	list_del(&m->stale);
 	hash_del(&m->node);
+	return true;
 }
 
 /* The process has gone, and with it all that it maps. */
@@ -501,12 +535,14 @@ DEFINE_HOOK_VOID(exit_mmap, (struct mm_struct *mm), (mm))
 	unsigned long flags;
 	struct mapper *m;
 	HLIST_HEAD(dead);
+	bool gone;
 
-	raw_spin_lock_irqsave(&map_lock, flags);
-	m = find_mapper(mm);
-	if (m)
-		remove_mapper(m, &dead);
-	raw_spin_unlock_irqrestore(&map_lock, flags);
+	do {
+		raw_spin_lock_irqsave(&map_lock, flags);
+		m = find_mapper(mm);
+		gone = !m || remove_mapper(m, &dead);
+		raw_spin_unlock_irqrestore(&map_lock, flags);
+	} while (!gone);
 	free_links(&dead);
 	if (m)
 		kmem_cache_free(mapper_cache, m);
@@ -516,10 +552,27 @@ DEFINE_HOOK_VOID(exit_mmap, (struct mm_struct *mm), (mm))
 	hook_orig_exit_mmap(mm);
 }
 
-/* Forget the links of @mm for which nothing is mapped any more. */
+/*
+ * For who goes through a list of links that nobody else changes: let others have
+ * the lock now and then.  Returns false if all links have gone meanwhile.
+ */
+static bool breathe(unsigned int *n, unsigned long *flags)
+{
+	if (++*n % REMOVE_MAX)
+		return true;
+	raw_spin_unlock_irqrestore(&map_lock, *flags);
+	raw_spin_lock_irqsave(&map_lock, *flags);
+	return tracking;
+}
+
+/*
+ * Forget the links of @mm for which nothing is mapped any more.  The mmap_lock
+ * is held: nobody adds a link of it, and we are the only ones who remove some.
+ */
 static void collect(struct mm_struct *mm)
 {
 	struct map_link *l, *tmp;
+	unsigned int n = 0;
 	unsigned long flags;
 	struct mapper *m;
 	HLIST_HEAD(dead);
@@ -527,16 +580,22 @@ static void collect(struct mm_struct *mm)
 	raw_spin_lock_irqsave(&map_lock, flags);
 	m = find_mapper(mm);
 	if (m)
-		list_for_each_entry(l, &m->links, of_mapper)
+		list_for_each_entry(l, &m->links, of_mapper) {
 			l->seen = false;
+			if (!breathe(&n, &flags))
+				break;
+		}
 	raw_spin_unlock_irqrestore(&map_lock, flags);
 	link_all(mm);
 	raw_spin_lock_irqsave(&map_lock, flags);
 	m = find_mapper(mm);
 	if (m)
-		list_for_each_entry_safe(l, tmp, &m->links, of_mapper)
+		list_for_each_entry_safe(l, tmp, &m->links, of_mapper) {
 			if (!l->seen)
 				remove_link(l, &dead);
+			if (!breathe(&n, &flags))
+				break;
+		}
 	raw_spin_unlock_irqrestore(&map_lock, flags);
 	free_links(&dead);
 }
@@ -700,11 +759,18 @@ static void remove(void)
 
 	raw_spin_lock_irqsave(&map_lock, flags);
 	tracking = false;
-	hash_for_each_safe(mappers, i, tmp, m, node) {
-		remove_mapper(m, &dead);
-		hlist_add_head(&m->node, &gone);
-	}
 	raw_spin_unlock_irqrestore(&map_lock, flags);
+	for (i = 0; i < HASH_SIZE(mappers); i++) {
+		raw_spin_lock_irqsave(&map_lock, flags);
+		while (!hlist_empty(&mappers[i])) {
+			m = hlist_entry(mappers[i].first, struct mapper, node);
+			if (remove_mapper(m, &dead))
+				hlist_add_head(&m->node, &gone);
+			raw_spin_unlock_irqrestore(&map_lock, flags);
+			raw_spin_lock_irqsave(&map_lock, flags);
+		}
+		raw_spin_unlock_irqrestore(&map_lock, flags);
+	}
 	cancel_delayed_work_sync(&collect_work);
 	free_links(&dead);
 	hlist_for_each_entry_safe(m, tmp, &gone, node)
