@@ -32,8 +32,10 @@ atomic_t speculator_active;
 EXPORT_SYMBOL_GPL(speculator_active);
 
 /* The user can spend this much memory on dependencies; beyond it all wait. */
-static unsigned int max_objects = 1 << 18;
-module_param(max_objects, uint, 0644);
+static struct spec_limit max_objects = {
+	.value = 1 << 18, .min = 0, .size = sizeof(struct spec_entry),
+};
+module_param_cb(max_objects, &spec_limit_ops, &max_objects, 0644);
 MODULE_PARM_DESC(max_objects, "entries of the dependency table; beyond it new dependencies are shared by all (default 262144)");
 
 /* Copy the components of @from in @mask into the empty or used @out. */
@@ -180,7 +182,8 @@ again:
 	e = spec_find(key);
 	rcu_read_unlock_sched();
 	if (!e) {
-		if (atomic_read(&speculator_active) < READ_ONCE(max_objects))
+		if (atomic_read(&speculator_active) <
+		    READ_ONCE(max_objects.value))
 			new = kmem_cache_alloc(entry_cache,
 					       GFP_ATOMIC | __GFP_NOWARN);
 		if (!new) {
@@ -495,7 +498,7 @@ void spec_object_show(struct seq_file *m)
 	for (i = 0; i < SPEC_CH_NR; i++)
 		seq_printf(m, "%s %u\n", spec_channel_names[i], count[i]);
 	seq_printf(m, "all %d\n", atomic_read(&speculator_active));
-	seq_printf(m, "limit %u\n", READ_ONCE(max_objects));
+	seq_printf(m, "limit %lu\n", READ_ONCE(max_objects.value));
 	seq_printf(m, "shared_by_all 0x%x\n",
 		   spec_dep_pending(&spec_everyone, &spec_marks));
 }

@@ -13,15 +13,13 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/seq_file.h>
+#include <linux/sysfs.h>
 #include <linux/wait.h>
 #include "main.h"
 #include "object.h"
 #include "source.h"
 #include "stats.h"
 #include "trace.h"
-
-#define HELD_LIMIT_DEFAULT	(64UL << 20)
-#define HELD_LIMIT_MIN		PAGE_SIZE
 
 /* In the order of the enum, which is made from the same list. */
 #define X(id, name) name,
@@ -63,7 +61,9 @@ static struct histogram waited[SPEC_CH_NR];
 static atomic64_t held_total;		/* sum of held[].bytes */
 static atomic64_t held_refused;		/* charges that didn't fit */
 static bool held_full;			/* somebody sleeps until there is room */
-static unsigned long held_limit = HELD_LIMIT_DEFAULT;
+static struct spec_limit held_limit = {
+	.value = 64UL << 20, .min = PAGE_SIZE, .size = 1,
+};
 
 /*
  * Once the limit was reached, writers go on when an eighth of it is free, so
@@ -76,32 +76,44 @@ static u64 low_water(u64 limit)
 
 static bool has_room(void)
 {
-	return atomic64_read(&held_total) <= low_water(READ_ONCE(held_limit));
+	return atomic64_read(&held_total) <= low_water(READ_ONCE(held_limit.value));
 }
 
-static int held_limit_set(const char *val, const struct kernel_param *kp)
+static int limit_set(const char *val, const struct kernel_param *kp)
 {
-	unsigned long limit, max = (totalram_pages() << PAGE_SHIFT) / 2;
-	int err = kstrtoul(val, 0, &limit);
+	struct spec_limit *limit = kp->arg;
+	unsigned long new, max = (totalram_pages() << PAGE_SHIFT) / 2 /
+				 limit->size;
+	int err = kstrtoul(val, 0, &new);
 
-	if (err)
-		return err;
-	if (limit < HELD_LIMIT_MIN || limit > max) {
-		pr_err("%s: held_limit=%lu: must be %lu to %lu bytes (half of the memory)\n",
-		       KBUILD_MODNAME, limit, HELD_LIMIT_MIN, max);
+	if (!err && (new < limit->min || new > max))
+		err = -ERANGE;
+	if (err) {
+		pr_err("%s: %s=%.*s: must be a number from %lu to %lu (half of the memory)\n",
+		       KBUILD_MODNAME, kp->name,
+		       (int)min_t(size_t, strcspn(val, "\n"), 32), val,
+		       limit->min, max);
 		return -EINVAL;
 	}
-	WRITE_ONCE(held_limit, limit);
+	WRITE_ONCE(limit->value, new);
 	/* There may be room now. */
 	wake_up_all(&spec_released_wq);
 	return 0;
 }
 
-static const struct kernel_param_ops held_limit_ops = {
-	.set = held_limit_set,
-	.get = param_get_ulong,
+static int limit_get(char *buffer, const struct kernel_param *kp)
+{
+	const struct spec_limit *limit = kp->arg;
+
+	return sysfs_emit(buffer, "%lu\n", READ_ONCE(limit->value));
+}
+
+/* Of all our parameters. */
+const struct kernel_param_ops spec_limit_ops = {
+	.set = limit_set,
+	.get = limit_get,
 };
-module_param_cb(held_limit, &held_limit_ops, &held_limit, 0644);
+module_param_cb(held_limit, &spec_limit_ops, &held_limit, 0644);
 MODULE_PARM_DESC(held_limit, "bytes of output held in all, writers sleep beyond (default 67108864)");
 
 static void histogram_add(struct histogram *h, u64 usecs)
@@ -140,7 +152,7 @@ bool spec_held_room(enum spec_channel_id ch)
 /* Take @bytes of the limit.  A racing writer may be refused, none gets extra. */
 static bool reserve(size_t bytes, bool force)
 {
-	u64 limit = READ_ONCE(held_limit);
+	u64 limit = READ_ONCE(held_limit.value);
 	s64 old = atomic64_read(&held_total);
 
 	do {
@@ -210,7 +222,7 @@ void spec_held_uncharge(enum spec_channel_id ch, size_t bytes, ktime_t since,
 
 	/* A full barrier: the total first, then look who sleeps. */
 	if (atomic64_sub_return(bytes, &held_total) <=
-	    low_water(READ_ONCE(held_limit)) && READ_ONCE(held_full)) {
+	    low_water(READ_ONCE(held_limit.value)) && READ_ONCE(held_full)) {
 		WRITE_ONCE(held_full, false);
 		wake_up_all(&spec_released_wq);
 	}
@@ -319,7 +331,7 @@ static int limit_show(struct seq_file *m, void *unused)
 {
 	seq_puts(m, "held_bytes held_limit refused\n");
 	seq_printf(m, "%lld %lu %lld\n", atomic64_read(&held_total),
-		   READ_ONCE(held_limit), atomic64_read(&held_refused));
+		   READ_ONCE(held_limit.value), atomic64_read(&held_refused));
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(limit);

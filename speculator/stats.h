@@ -5,10 +5,25 @@
 
 #include <linux/atomic.h>
 #include <linux/ktime.h>
+#include <linux/moduleparam.h>
 #include <linux/percpu.h>
 #include "channel.h"
 
 #define SPEC_HIST	24	/* bucket i counts times below 2^i microseconds */
+
+/**
+ * struct spec_limit - a module parameter that bounds memory
+ * @value:	what it is now
+ * @min:	the least that makes sense
+ * @size:	bytes that one of it stands for; all of it at most half of the memory
+ */
+struct spec_limit {
+	unsigned long value;
+	unsigned long min;
+	size_t size;
+};
+
+extern const struct kernel_param_ops spec_limit_ops;
 
 /**
  * struct spec_stats - events per channel, one copy per CPU

@@ -47,8 +47,10 @@
 /* n_tty has trouble with more in one piece; see do_tty_write(). */
 #define LDISC_CHUNK	2048
 
-static unsigned int tty_limit = 256 << 10;
-module_param(tty_limit, uint, 0644);
+static struct spec_limit tty_limit = {
+	.value = 256 << 10, .min = PAGE_SIZE, .size = 1,
+};
+module_param_cb(tty_limit, &spec_limit_ops, &tty_limit, 0644);
 MODULE_PARM_DESC(tty_limit, "bytes of memory for the held output of one terminal, writers sleep beyond (default 262144)");
 
 /**
@@ -250,7 +252,7 @@ static size_t cost_of(const struct held_write *w)
 static bool has_room(const struct tty_queue *q, size_t cost)
 {
 	return !READ_ONCE(q->cost) ||
-	       READ_ONCE(q->cost) + cost <= READ_ONCE(tty_limit);
+	       READ_ONCE(q->cost) + cost <= READ_ONCE(tty_limit.value);
 }
 
 static bool may_hold(const struct tty_queue *q, size_t cost)
