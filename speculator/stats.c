@@ -3,18 +3,19 @@
  * Counters per channel, what is held and its limit, and debugfs speculator/.
  *
  * Held output is memory that a program can make us allocate, so there is one
- * limit in bytes for all of it.  Who holds output asks spec_held_charge() first
- * and tells spec_held_uncharge() in the end; both also count and trace, so that
- * what debugfs, xsyncstat and the tracepoints show is the same thing.
+ * limit for all of it, and a share of it for each user.  Who holds output asks
+ * spec_held_charge() first and tells spec_held_uncharge() in the end; both also
+ * count and trace, so that what debugfs, xsyncstat and the tracepoints show is
+ * the same thing.
  */
 
 #include <linux/debugfs.h>
+#include <linux/hash.h>
 #include <linux/math64.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/seq_file.h>
 #include <linux/sysfs.h>
-#include <linux/wait.h>
 #include "main.h"
 #include "object.h"
 #include "source.h"
@@ -58,25 +59,37 @@ struct held {
 static struct held held[SPEC_CH_NR];
 static struct histogram waited[SPEC_CH_NR];
 
-static atomic64_t held_total;		/* sum of held[].bytes */
+static atomic64_t held_total;		/* memory of all items */
 static atomic64_t held_refused;		/* charges that didn't fit */
-static bool held_full;			/* somebody sleeps until there is room */
 static struct spec_limit held_limit = {
 	.value = 64UL << 20, .min = PAGE_SIZE, .size = 1,
 };
 
 /*
- * Once the limit was reached, writers go on when an eighth of it is free, so
- * that they don't wake for every item.
+ * What each user has of it.  Nobody is to stop others by filling the limit: who
+ * holds something gets no more than what is left for all others together
+ * ("dynamic threshold", as switches share their buffers).  One user alone gets
+ * to a half, two to a third each, and there always is room for one more.
+ *
+ * Users whose numbers have the same hash share a share.
  */
-static u64 low_water(u64 limit)
+#define USER_BITS	10
+static atomic64_t held_by[1 << USER_BITS];
+
+/*
+ * Once a user's share was reached, he goes on when an eighth of it is free, so
+ * that not every item makes a writer go on.
+ */
+static s64 low_water(s64 share)
 {
-	return limit - limit / 8;
+	return share - share / 8;
 }
 
-static bool has_room(void)
+/* What is left for all is what each may have. */
+static s64 share_now(void)
 {
-	return atomic64_read(&held_total) <= low_water(READ_ONCE(held_limit.value));
+	return max_t(s64, (s64)READ_ONCE(held_limit.value) -
+		     atomic64_read(&held_total), 0);
 }
 
 static int limit_set(const char *val, const struct kernel_param *kp)
@@ -96,8 +109,6 @@ static int limit_set(const char *val, const struct kernel_param *kp)
 		return -EINVAL;
 	}
 	WRITE_ONCE(limit->value, new);
-	/* There may be room now. */
-	wake_up_all(&spec_released_wq);
 	return 0;
 }
 
@@ -114,7 +125,7 @@ const struct kernel_param_ops spec_limit_ops = {
 	.get = limit_get,
 };
 module_param_cb(held_limit, &spec_limit_ops, &held_limit, 0644);
-MODULE_PARM_DESC(held_limit, "bytes of output held in all, writers sleep beyond (default 67108864)");
+MODULE_PARM_DESC(held_limit, "bytes of memory for output held in all, writers sleep beyond (default 67108864)");
 
 static void histogram_add(struct histogram *h, u64 usecs)
 {
@@ -130,39 +141,46 @@ static u64 usecs_since(ktime_t since)
 }
 
 /**
- * spec_held_room - may more output be held?
- * @ch: the channel that wants to know
+ * spec_user - the share of a user
+ * @uid: who sends or writes; of a socket, who has made it
  *
- * The condition on which a writer that was refused sleeps: it is woken on
- * spec_released_wq when there is room again.  When this is true, a charge of
- * any size succeeds, unless somebody else was faster.
+ * Return: for spec_held_room() and struct spec_held.
+ */
+unsigned int spec_user(kuid_t uid)
+{
+	return hash_32(__kuid_val(uid), USER_BITS);
+}
+
+/**
+ * spec_held_room - may more output of a user be held?
+ * @user: see spec_user()
+ *
+ * When this is true, a charge of any size succeeds, unless somebody else was
+ * faster.  Who holds nothing always has room.
  *
  * Context: any.
  */
-bool spec_held_room(enum spec_channel_id ch)
+bool spec_held_room(unsigned int user)
 {
-	if (likely(has_room()))
-		return true;
-	WRITE_ONCE(held_full, true);
-	/* Pairs with the full barrier of the subtraction in uncharge. */
-	smp_mb();
-	return has_room();
+	return atomic64_read(&held_by[user]) <= low_water(share_now());
 }
 
-/* Take @bytes of the limit.  A racing writer may be refused, none gets extra. */
-static bool reserve(size_t bytes, bool force)
+/* Take a part of the limit.  Racing writers may pass it by an item each. */
+static bool reserve(const struct spec_held *item, bool force)
 {
-	u64 limit = READ_ONCE(held_limit.value);
-	s64 old = atomic64_read(&held_total);
+	atomic64_t *by = &held_by[item->user];
+	s64 old = atomic64_read(by), share = share_now();
 
 	do {
 		/*
 		 * An item larger than the free eighth would otherwise be
 		 * refused whenever it tried, though there is room.
 		 */
-		if (!force && old + bytes > limit && old > low_water(limit))
+		if (!force && old + (s64)item->memory > share &&
+		    old > low_water(share))
 			return false;
-	} while (!atomic64_try_cmpxchg(&held_total, &old, old + bytes));
+	} while (!atomic64_try_cmpxchg(by, &old, old + item->memory));
+	atomic64_add(item->memory, &held_total);
 	return true;
 }
 
@@ -170,62 +188,57 @@ static bool reserve(size_t bytes, bool force)
  * spec_held_charge - an item of output is going to be held
  * @ch: the channel that holds it
  * @key: the process or object on whose dependency it waits, for the trace
- * @bytes: its size
+ * @item: filled in by the caller but for the time
  * @force: the caller cannot wait nor refuse (it counts all the same)
  *
  * Counts the hold and fires the tracepoint; so the caller does neither.
  *
  * Context: any.
- * Return: false when the limit would be passed: the writer must sleep for
- *	spec_held_room() or get EAGAIN.  It may be passed by one item which is
- *	larger than an eighth of the limit, and by what is forced.
+ * Return: false when the user's share would be passed: the writer must sleep
+ *	for spec_held_room() or get EAGAIN.  It may be passed by one item which
+ *	is larger than an eighth of it, and by what is forced.
  */
-bool spec_held_charge(enum spec_channel_id ch, const void *key, size_t bytes,
-		      bool force)
+bool spec_held_charge(enum spec_channel_id ch, const void *key,
+		      struct spec_held *item, bool force)
 {
-	if (!reserve(bytes, force)) {
+	if (!reserve(item, force)) {
 		atomic64_inc(&held_refused);
 		return false;
 	}
+	item->since = ktime_get();
 	atomic64_inc(&held[ch].items);
-	atomic64_add(bytes, &held[ch].bytes);
+	atomic64_add(item->bytes, &held[ch].bytes);
 	spec_count(holds, ch);
-	trace_hold(ch, key, bytes, 0);
+	trace_hold(ch, key, item->bytes, 0);
 	return true;
 }
 
 /**
  * spec_held_uncharge - an item of output is no longer held
  * @ch: the channel that held it
- * @bytes: its size, as charged
- * @since: when it was charged
+ * @item: as charged
  * @dropped: it was thrown away, since it never became durable
  *
  * Counts and fires the tracepoint, release or drop.
  *
  * Context: any.
  */
-void spec_held_uncharge(enum spec_channel_id ch, size_t bytes, ktime_t since,
+void spec_held_uncharge(enum spec_channel_id ch, const struct spec_held *item,
 			bool dropped)
 {
-	u64 usecs = usecs_since(since);
+	u64 usecs = usecs_since(item->since);
 
 	atomic64_dec(&held[ch].items);
-	atomic64_sub(bytes, &held[ch].bytes);
+	atomic64_sub(item->bytes, &held[ch].bytes);
 	if (dropped) {
 		spec_count(drops, ch);
-		trace_drop(ch, NULL, bytes, usecs);
+		trace_drop(ch, NULL, item->bytes, usecs);
 	} else {
 		histogram_add(&held[ch].time, usecs);
-		trace_release(ch, NULL, bytes, usecs);
+		trace_release(ch, NULL, item->bytes, usecs);
 	}
-
-	/* A full barrier: the total first, then look who sleeps. */
-	if (atomic64_sub_return(bytes, &held_total) <=
-	    low_water(READ_ONCE(held_limit.value)) && READ_ONCE(held_full)) {
-		WRITE_ONCE(held_full, false);
-		wake_up_all(&spec_released_wq);
-	}
+	atomic64_sub(item->memory, &held_total);
+	atomic64_sub(item->memory, &held_by[item->user]);
 }
 
 /**
@@ -329,9 +342,15 @@ DEFINE_SHOW_ATTRIBUTE(waits);
 
 static int limit_show(struct seq_file *m, void *unused)
 {
-	seq_puts(m, "held_bytes held_limit refused\n");
-	seq_printf(m, "%lld %lu %lld\n", atomic64_read(&held_total),
-		   READ_ONCE(held_limit.value), atomic64_read(&held_refused));
+	s64 most = 0;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(held_by); i++)
+		most = max_t(s64, most, atomic64_read(&held_by[i]));
+	seq_puts(m, "held_memory held_limit refused most_of_a_user\n");
+	seq_printf(m, "%lld %lu %lld %lld\n", atomic64_read(&held_total),
+		   READ_ONCE(held_limit.value), atomic64_read(&held_refused),
+		   most);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(limit);

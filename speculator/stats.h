@@ -7,6 +7,7 @@
 #include <linux/ktime.h>
 #include <linux/moduleparam.h>
 #include <linux/percpu.h>
+#include <linux/uidgid.h>
 #include "channel.h"
 
 #define SPEC_HIST	24	/* bucket i counts times below 2^i microseconds */
@@ -24,6 +25,20 @@ struct spec_limit {
 };
 
 extern const struct kernel_param_ops spec_limit_ops;
+
+/**
+ * struct spec_held - the account of an item of held output
+ * @since:	when it was charged
+ * @bytes:	of output, for statistics and traces
+ * @memory:	what it occupies, for the limits
+ * @user:	whose share of the memory, see spec_user()
+ */
+struct spec_held {
+	ktime_t since;
+	size_t bytes;
+	size_t memory;
+	unsigned int user;
+};
 
 /**
  * struct spec_stats - events per channel, one copy per CPU
@@ -48,10 +63,11 @@ DECLARE_PER_CPU(struct spec_stats, spec_stats);
 
 #define spec_count(what, ch)	this_cpu_inc(spec_stats.what[ch])
 
-bool spec_held_room(enum spec_channel_id ch);
-bool spec_held_charge(enum spec_channel_id ch, const void *key, size_t bytes,
-		      bool force);
-void spec_held_uncharge(enum spec_channel_id ch, size_t bytes, ktime_t since,
+unsigned int spec_user(kuid_t uid);
+bool spec_held_room(unsigned int user);
+bool spec_held_charge(enum spec_channel_id ch, const void *key,
+		      struct spec_held *item, bool force);
+void spec_held_uncharge(enum spec_channel_id ch, const struct spec_held *item,
 			bool dropped);
 void spec_waited(enum spec_channel_id ch, ktime_t since);
 int spec_stats_init(void);

@@ -37,7 +37,7 @@
  * @net:	for @okfn; the socket keeps it alive, or a reference without one
  * @sk:		for @okfn, a reference, or NULL
  * @okfn:	how the packet goes on
- * @since:	when it was held
+ * @held:	its account
  * @dep:	what it depends on; empty if it only waits behind others
  */
 struct datagram {
@@ -46,7 +46,7 @@ struct datagram {
 	struct net *net;
 	struct sock *sk;
 	int (*okfn)(struct net *net, struct sock *sk, struct sk_buff *skb);
-	ktime_t since;
+	struct spec_held held;
 	struct spec_dep dep;
 };
 
@@ -80,6 +80,12 @@ static struct datagram_bucket buckets[1 << SPEC_NET_BITS];
 static __always_inline struct datagram_bucket *bucket_of(const struct sock *sk)
 {
 	return &buckets[hash_ptr(sk, SPEC_NET_BITS)];
+}
+
+/* Copies of packets are charged to root. */
+static unsigned int user_of(const struct sock *sk)
+{
+	return spec_user(sk ? sk->sk_uid : GLOBAL_ROOT_UID);
 }
 
 static struct datagram_queue *find(struct datagram_bucket *b,
@@ -141,7 +147,9 @@ unsigned int spec_datagram_hold(struct sock *sk, struct sk_buff *skb,
 	d->net = state->net;
 	d->sk = state->sk;
 	d->okfn = state->okfn;
-	d->since = ktime_get();
+	d->held.bytes = skb->len;
+	d->held.memory = skb->truesize + sizeof(*d);
+	d->held.user = user_of(sk);
 
 	spin_lock_bh(&b->lock);
 	/* With preemption off, see spec_tcp_mark(). */
@@ -164,7 +172,7 @@ unsigned int spec_datagram_hold(struct sock *sk, struct sk_buff *skb,
 			sock_hold(d->sk);
 		list_add_tail(&d->list, &q->items);
 		/* The packet is there already; the limit is for the next one. */
-		spec_held_charge(SPEC_CH_DATAGRAM, sk, skb->truesize, true);
+		spec_held_charge(SPEC_CH_DATAGRAM, sk, &d->held, true);
 		verdict = NF_STOLEN;
 	}
 	spin_unlock_bh(&b->lock);
@@ -227,8 +235,11 @@ unsigned int spec_datagram_hold_copy(struct sk_buff *skb,
 	    hlist_empty(&bucket_of(NULL)->head))
 		return NF_ACCEPT;
 	mask = spec_read_all(&dep);
-	if (spec_dep_lost(mask))
+	/* No sender can be made to wait for room. */
+	if (spec_dep_lost(mask) || (mask && !spec_held_room(user_of(NULL)))) {
+		spec_count(drops, SPEC_CH_DATAGRAM);
 		return NF_DROP;
+	}
 	return spec_datagram_hold(NULL, skb, state, &dep, mask);
 }
 
@@ -254,7 +265,7 @@ void spec_datagram_wake_later(struct sock *sk)
 	spin_unlock_bh(&b->lock);
 	smp_mb();	/* as in spec_net_recheck() */
 	/* Room again before we were on the list? */
-	if (spec_held_room(SPEC_CH_DATAGRAM))
+	if (spec_held_room(user_of(sk)))
 		spec_net_kick();
 }
 
@@ -270,7 +281,7 @@ static void free_datagram(struct datagram *d, const struct datagram_queue *q)
 
 static void discard(struct datagram *d, const struct datagram_queue *q)
 {
-	spec_held_uncharge(SPEC_CH_DATAGRAM, d->skb->truesize, d->since, true);
+	spec_held_uncharge(SPEC_CH_DATAGRAM, &d->held, true);
 	kfree_skb(d->skb);
 	free_datagram(d, q);
 }
@@ -287,8 +298,7 @@ static void send_some(struct list_head *ready, const struct datagram_queue *q)
 		if (n++ == SEND_BATCH)
 			break;
 		list_del(&d->list);
-		spec_held_uncharge(SPEC_CH_DATAGRAM, d->skb->truesize, d->since,
-				   false);
+		spec_held_uncharge(SPEC_CH_DATAGRAM, &d->held, false);
 		/* Copies are not copied again. */
 		if (!q->sk)
 			__this_cpu_write(nf_skb_duplicated, true);
@@ -361,12 +371,11 @@ static struct datagram_queue *next_ready(struct datagram_bucket *b,
 					 struct list_head *ready,
 					 struct list_head *lost, bool *wake)
 {
-	bool room = spec_held_room(SPEC_CH_DATAGRAM);
 	struct datagram_queue *q;
 
 	hlist_for_each_entry(q, &b->head, node) {
 		take_ready(q, ready, lost);
-		*wake = q->wake && room;
+		*wake = q->wake && spec_held_room(user_of(q->sk));
 		if (*wake)
 			q->wake = false;
 		if (!list_empty(ready) || !list_empty(lost) || *wake ||
@@ -387,17 +396,18 @@ static void wake_writer(struct sock *sk)
 	read_unlock_bh(&sk->sk_callback_lock);
 }
 
-static void release_bucket(struct datagram_bucket *b,
+/* Returns whether a writer is still refused. */
+static bool release_bucket(struct datagram_bucket *b,
 			   struct spec_net_drops *drops)
 {
 	struct datagram *d, *tmp;
 	struct datagram_queue *q;
 	LIST_HEAD(ready);
 	LIST_HEAD(lost);
-	bool wake;
+	bool refused = false, wake;
 
 	if (hlist_empty(&b->head))
-		return;
+		return false;
 	spin_lock_bh(&b->lock);
 	while ((q = next_ready(b, &ready, &lost, &wake))) {
 		bool done;
@@ -426,7 +436,10 @@ static void release_bucket(struct datagram_bucket *b,
 		kfree(q);
 		spin_lock_bh(&b->lock);
 	}
+	hlist_for_each_entry(q, &b->head, node)
+		refused |= q->wake;
 	spin_unlock_bh(&b->lock);
+	return refused;
 }
 
 /**
@@ -438,16 +451,16 @@ static void release_bucket(struct datagram_bucket *b,
  */
 bool spec_datagram_released(struct spec_net_drops *drops)
 {
-	bool empty = true;
+	bool empty = true, refused = false;
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(buckets); i++) {
-		release_bucket(&buckets[i], drops);
+		refused |= release_bucket(&buckets[i], drops);
 		if (!hlist_empty(&buckets[i].head))
 			empty = false;
 	}
-	/* A writer is still refused, and it may be a terminal that gives way. */
-	if (!empty && !spec_held_room(SPEC_CH_DATAGRAM))
+	/* It may be a terminal that gives way. */
+	if (refused)
 		spec_net_kick_later();
 	return empty;
 }

@@ -212,7 +212,7 @@ static int send_gate(struct sock *sk, int flags, const struct spec_dep *dep,
 		return wait_self();
 
 	ch = kind == KIND_TCP ? SPEC_CH_TCP : SPEC_CH_DATAGRAM;
-	if (!spec_held_room(ch)) {
+	if (!spec_held_room(spec_user(sk->sk_uid))) {
 		if (!(flags & MSG_DONTWAIT))
 			return wait_self();
 		spec_request_commit(dep, mask);

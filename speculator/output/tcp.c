@@ -33,15 +33,15 @@
  * struct tcp_mark - bytes from here on depend on something
  * @start:	sequence number of the first of them
  * @items:	number of charges made for them
- * @bytes:	what was charged
- * @since:	when the first of them could have been sent
+ * @buffers:	number of buffers whose memory was charged
+ * @held:	the sum of the charges, since the first
  * @dep:	what they depend on
  */
 struct tcp_mark {
 	u32 start;
 	u32 items;
-	u32 bytes;
-	ktime_t since;
+	u32 buffers;
+	struct spec_held held;
 	struct spec_dep dep;
 };
 
@@ -50,6 +50,7 @@ struct tcp_mark {
  * @node:	in its bucket, under the bucket's lock
  * @sk:		the socket; we hold a reference
  * @pass:	the last pass of spec_tcp_released() that has seen it
+ * @user:	whose share it is charged to; fchown() changes that of the socket
  * @nr:		number of marks
  * @dead:	the bytes will never be durable: nothing goes any more
  * @mark:	by ascending @start
@@ -67,6 +68,7 @@ struct tcp_held {
 	struct hlist_node node;
 	struct sock *sk;
 	unsigned int pass;
+	unsigned int user;
 	u8 nr;
 	bool dead;
 	struct tcp_mark mark[TCP_MARKS];
@@ -116,11 +118,14 @@ static struct tcp_held *find(struct tcp_bucket *b, const struct sock *sk)
 /* Each charge is undone by one call; the bytes go with the last. */
 static void uncharge(struct tcp_mark *m, bool dropped)
 {
-	while (m->items--)
-		spec_held_uncharge(SPEC_CH_TCP, m->items ? 0 : m->bytes,
-				   m->since, dropped);
+	const struct spec_held nothing = { .since = m->held.since };
+
+	for (; m->items > 1; m->items--)
+		spec_held_uncharge(SPEC_CH_TCP, &nothing, dropped);
+	if (m->items)
+		spec_held_uncharge(SPEC_CH_TCP, &m->held, dropped);
 	m->items = 0;
-	m->bytes = 0;
+	m->held.bytes = 0;
 }
 
 /* Forget the marks that have become durable. */
@@ -225,6 +230,7 @@ again:
 	if (mask && !h) {
 		sock_hold(sk);
 		new->sk = sk;
+		new->user = spec_user(sk->sk_uid);
 		hlist_add_head(&new->node, &b->head);
 		h = new;
 		new = NULL;
@@ -272,6 +278,18 @@ bool spec_tcp_outside(struct sock *sk)
 	return ret || unlikely(test_bit(diverted_bit(sk), diverted));
 }
 
+/* Buffers of the queue that are not charged; those before the marks are few. */
+static u32 new_buffers(const struct tcp_held *h)
+{
+	u32 buffers = skb_queue_len(&h->sk->sk_write_queue);
+	u32 charged = 0;
+	int i;
+
+	for (i = 0; i < h->nr; i++)
+		charged += h->mark[i].buffers;
+	return buffers > charged ? buffers - charged : 0;
+}
+
 /* The commit of all that waits here, and the account of it. */
 static void hold(struct tcp_held *h, u32 write_seq)
 {
@@ -280,16 +298,25 @@ static void hold(struct tcp_held *h, u32 write_seq)
 	for (i = 0; i < h->nr; i++) {
 		struct tcp_mark *m = &h->mark[i];
 		u32 end = i + 1 < h->nr ? m[1].start : write_seq;
+		struct spec_held more = { .user = h->user };
 		u32 bytes = end - m->start;
-		u32 mask;
+		u32 buffers, mask;
 
-		if (bytes <= m->bytes || bytes > INT_MAX)
+		if (bytes <= m->held.bytes || bytes > INT_MAX)
 			continue;
-		if (!m->items)
-			m->since = ktime_get();
-		spec_held_charge(SPEC_CH_TCP, h->sk, bytes - m->bytes, true);
-		m->items++;
-		m->bytes = bytes;
+		/* A byte of its own buffer (MSG_EOR) is not one byte of memory. */
+		buffers = new_buffers(h);
+		more.bytes = bytes - m->held.bytes;
+		more.memory = more.bytes +
+			buffers * SKB_TRUESIZE(MAX_TCP_HEADER);
+		spec_held_charge(SPEC_CH_TCP, h->sk, &more, true);
+		if (!m->items++) {
+			m->held = more;
+		} else {
+			m->held.bytes += more.bytes;
+			m->held.memory += more.memory;
+		}
+		m->buffers += buffers;
 		mask = spec_dep_pending(&m->dep, &spec_marks);
 		if (mask)
 			spec_request_commit(&m->dep, mask);
@@ -342,13 +369,18 @@ struct narrowed {
  * TCP lets the send buffer grow with what is under way.  What is held is not, and
  * a large answer would wait for one commit per buffer of the size at which a
  * connection begins.  So the buffer also grows with what is held, under the
- * conditions and up to the size of TCP (tcp_should_expand_sndbuf()); the limit
- * on held bytes stands beside it.
+ * conditions and up to the size of TCP (tcp_should_expand_sndbuf()).  Where the
+ * user has no more room it shrinks as under memory pressure, or a call that has
+ * begun could fill all that it had grown to.
  */
-static void grow_sndbuf(struct sock *sk)
+static void fit_sndbuf(struct sock *sk)
 {
 	int max = READ_ONCE(sock_net(sk)->ipv4.sysctl_tcp_wmem[2]);
 
+	if (!spec_held_room(spec_user(sk->sk_uid))) {
+		sk_stream_moderate_sndbuf(sk);
+		return;
+	}
 	if (sk->sk_wmem_queued < sk->sk_sndbuf / 2 || sk->sk_sndbuf >= max ||
 	    sk->sk_userlocks & SOCK_SNDBUF_LOCK ||
 	    tcp_under_memory_pressure(sk) ||
@@ -390,7 +422,7 @@ static bool narrow(struct sock *sk, struct narrowed *c)
 	tp->snd_wnd = limit - tp->snd_una;
 	/* No sample of the path's bandwidth must include the time we held. */
 	tp->app_limited = (tp->delivered + tcp_packets_in_flight(tp)) ? : 1;
-	grow_sndbuf(sk);
+	fit_sndbuf(sk);
 	return true;
 }
 
@@ -645,7 +677,7 @@ static void forget(struct sock *sk, bool dropped, struct spec_net_drops *drops)
 		h = NULL;
 	if (h) {
 		for (i = 0; i < h->nr; i++) {
-			drops->bytes += h->mark[i].bytes;
+			drops->bytes += h->mark[i].held.bytes;
 			uncharge(&h->mark[i], true);
 		}
 		hlist_del(&h->node);

@@ -60,7 +60,7 @@ MODULE_PARM_DESC(tty_limit, "bytes of memory for the held output of one terminal
  *		comes later in the same slot does not count
  * @file:	through which it was written; the reference delays the last close
  *		of the tty until the output is out
- * @since:	when it was charged
+ * @held:	its account
  * @seq:	its number in the queue
  * @len:	bytes in @data
  * @done:	of which so many are out
@@ -74,7 +74,7 @@ struct held_write {
 	struct list_head node;
 	struct spec_dep dep;
 	struct file *file;
-	ktime_t since;
+	struct spec_held held;
 	u64 seq;
 	size_t len;
 	size_t done;
@@ -243,11 +243,6 @@ static void kick(struct tty_queue *q)
 		q->users++;
 }
 
-static size_t cost_of(const struct held_write *w)
-{
-	return sizeof(*w) + w->len;
-}
-
 /* An empty queue takes one piece of any size: everybody gets on at some time. */
 static bool has_room(const struct tty_queue *q, size_t cost)
 {
@@ -257,7 +252,7 @@ static bool has_room(const struct tty_queue *q, size_t cost)
 
 static bool may_hold(const struct tty_queue *q, size_t cost)
 {
-	return has_room(q, cost) && spec_held_room(SPEC_CH_TTY);
+	return has_room(q, cost) && spec_held_room(spec_user(current_uid()));
 }
 
 /* Take @w out of the queue and account for it.  The caller disposes of it. */
@@ -266,8 +261,8 @@ static void unqueue(struct tty_queue *q, struct held_write *w, bool lost)
 	lockdep_assert_held(&queues_lock);
 	list_del(&w->node);
 	q->bytes -= w->len - w->done;
-	WRITE_ONCE(q->cost, q->cost - cost_of(w));
-	spec_held_uncharge(SPEC_CH_TTY, w->len, w->since, lost);
+	WRITE_ONCE(q->cost, q->cost - w->held.memory);
+	spec_held_uncharge(SPEC_CH_TTY, &w->held, lost);
 }
 
 /* Something was taken out: there may be room, or nothing left. */
@@ -277,6 +272,31 @@ static void tell_waiters(struct tty_queue *q)
 	/* Those in poll(); see the hook of tty_poll(). */
 	wake_up_interruptible_poll(&q->tty->write_wait,
 				   EPOLLOUT | EPOLLWRNORM);
+}
+
+/* Is what was held when @seq was the last gone?  @pending: not even durable. */
+static bool gone_until(struct tty_queue *q, u64 seq, bool *pending)
+{
+	struct held_write *w;
+	bool gone;
+
+	spin_lock(&queues_lock);
+	w = list_first_entry_or_null(&q->writes, struct held_write, node);
+	gone = !w || w->seq > seq;
+	if (pending)
+		*pending = !gone && spec_dep_pending(&w->dep, &spec_marks);
+	spin_unlock(&queues_lock);
+	return gone;
+}
+
+static u64 last_seq(struct tty_queue *q)
+{
+	u64 seq;
+
+	spin_lock(&queues_lock);
+	seq = q->last_seq;
+	spin_unlock(&queues_lock);
+	return seq;
 }
 
 /* Throw all output away.  The work item leaves what it is writing. */
@@ -468,19 +488,18 @@ static int enqueue(struct tty_queue *q, struct held_write *w, bool force)
 	if (spec_dep_lost(pending) || q->hopeless)
 		goto out;
 	err = -EAGAIN;
-	if (!force && !has_room(q, cost_of(w)))
+	if (!force && !has_room(q, w->held.memory))
 		goto out;
-	if (!spec_held_charge(SPEC_CH_TTY, spec_self(), w->len,
+	if (!spec_held_charge(SPEC_CH_TTY, spec_self(), &w->held,
 			      force || list_empty(&q->writes)))
 		goto out;
 	err = 0;
 	w->dep.mask = pending;
-	w->since = ktime_get();
 	w->seq = ++q->last_seq;
 	get_file(w->file);
 	q->users++;
 	q->bytes += w->len;
-	WRITE_ONCE(q->cost, q->cost + cost_of(w));
+	WRITE_ONCE(q->cost, q->cost + w->held.memory);
 	list_add_tail(&w->node, &q->writes);
 	if (!pending && list_is_first(&w->node, &q->writes))
 		kick(q);
@@ -510,6 +529,9 @@ static ssize_t hold_piece(struct tty_queue *q, struct file *file,
 		return -ENOMEM;
 	w->file = file;
 	w->len = len;
+	w->held.bytes = len;
+	w->held.memory = struct_size(w, data, len);
+	w->held.user = spec_user(current_uid());
 	w->done = 0;
 	w->writing = false;
 	w->flushed = false;
@@ -522,7 +544,7 @@ static ssize_t hold_piece(struct tty_queue *q, struct file *file,
 		 * wakes us, so look again.
 		 */
 		err = wait_event_interruptible_timeout(q->wait,
-						       may_hold(q, cost_of(w)),
+						       may_hold(q, w->held.memory),
 						       HZ / 10);
 		if (err < 0)
 			break;
@@ -699,31 +721,6 @@ DEFINE_HOOK(tty_poll, __poll_t,
 }
 
 /* --- waiting for the output, or throwing it away --- */
-
-/* Is what was held when @seq was the last gone?  @pending: not even durable. */
-static bool gone_until(struct tty_queue *q, u64 seq, bool *pending)
-{
-	struct held_write *w;
-	bool gone;
-
-	spin_lock(&queues_lock);
-	w = list_first_entry_or_null(&q->writes, struct held_write, node);
-	gone = !w || w->seq > seq;
-	if (pending)
-		*pending = !gone && spec_dep_pending(&w->dep, &spec_marks);
-	spin_unlock(&queues_lock);
-	return gone;
-}
-
-static u64 last_seq(struct tty_queue *q)
-{
-	u64 seq;
-
-	spin_lock(&queues_lock);
-	seq = q->last_seq;
-	spin_unlock(&queues_lock);
-	return seq;
-}
 
 /* For a process that asks for it: until what is held now is in the driver. */
 static int drain(struct tty_struct *tty)
