@@ -363,28 +363,16 @@ static void take_ready(struct datagram_queue *q, struct list_head *ready,
 	}
 }
 
-/*
- * A queue that has something to do, or nothing to do any more and can be freed.
- * NULL: all others wait for a commit.
- */
-static struct datagram_queue *next_ready(struct datagram_bucket *b,
-					 struct list_head *ready,
-					 struct list_head *lost, bool *wake)
+/* Has it something to do, or nothing to do any more and can be freed? */
+static bool is_ready(struct datagram_queue *q, struct list_head *ready,
+		     struct list_head *lost, bool *wake)
 {
-	struct datagram_queue *q;
-
-	hlist_for_each_entry(q, &b->head, node) {
-		take_ready(q, ready, lost);
-		*wake = q->wake && spec_held_room(user_of(q->sk));
-		if (*wake)
-			q->wake = false;
-		if (!list_empty(ready) || !list_empty(lost) || *wake ||
-		    (list_empty(&q->items) && !q->wake)) {
-			q->sender = current;
-			return q;
-		}
-	}
-	return NULL;
+	take_ready(q, ready, lost);
+	*wake = q->wake && spec_held_room(user_of(q->sk));
+	if (*wake)
+		q->wake = false;
+	return !list_empty(ready) || !list_empty(lost) || *wake ||
+	       (list_empty(&q->items) && !q->wake);
 }
 
 static void wake_writer(struct sock *sk)
@@ -396,46 +384,62 @@ static void wake_writer(struct sock *sk)
 	read_unlock_bh(&sk->sk_callback_lock);
 }
 
+/*
+ * What is ready now, and no more: whoever keeps a socket busy must not keep us
+ * from the others.  The caller holds the lock, which is let go in between.
+ */
+static void release_queue(struct datagram_bucket *b, struct datagram_queue *q,
+			  struct spec_net_drops *drops)
+	__must_hold(&b->lock)
+{
+	struct datagram *d, *tmp;
+	LIST_HEAD(ready);
+	LIST_HEAD(lost);
+	bool wake;
+
+	if (!is_ready(q, &ready, &lost, &wake))
+		return;
+	q->sender = current;
+	spin_unlock_bh(&b->lock);
+	if (!list_empty(&ready))
+		send_all(&ready, q);
+	list_for_each_entry_safe(d, tmp, &lost, list) {
+		drops->packets++;
+		drops->bytes += d->skb->len;
+		discard(d, q);
+	}
+	if (wake)
+		wake_writer(q->sk);
+
+	spin_lock_bh(&b->lock);
+	q->sender = NULL;
+	d = list_first_entry_or_null(&q->items, struct datagram, list);
+	if (d && !spec_dep_pending(&d->dep, &spec_marks))
+		spec_net_kick();
+	if (d || q->wake)
+		return;
+	hlist_del(&q->node);
+	spin_unlock_bh(&b->lock);
+	if (q->sk)
+		sock_put(q->sk);
+	kfree(q);
+	spin_lock_bh(&b->lock);
+}
+
 /* Returns whether a writer is still refused. */
 static bool release_bucket(struct datagram_bucket *b,
 			   struct spec_net_drops *drops)
 {
-	struct datagram *d, *tmp;
 	struct datagram_queue *q;
-	LIST_HEAD(ready);
-	LIST_HEAD(lost);
-	bool refused = false, wake;
+	struct hlist_node *next;
+	bool refused = false;
 
 	if (hlist_empty(&b->head))
 		return false;
 	spin_lock_bh(&b->lock);
-	while ((q = next_ready(b, &ready, &lost, &wake))) {
-		bool done;
-
-		spin_unlock_bh(&b->lock);
-		if (!list_empty(&ready))
-			send_all(&ready, q);
-		list_for_each_entry_safe(d, tmp, &lost, list) {
-			drops->packets++;
-			drops->bytes += d->skb->len;
-			discard(d, q);
-		}
-		INIT_LIST_HEAD(&lost);
-		if (wake)
-			wake_writer(q->sk);
-
-		spin_lock_bh(&b->lock);
-		q->sender = NULL;
-		done = list_empty(&q->items) && !q->wake;
-		if (!done)
-			continue;
-		hlist_del(&q->node);
-		spin_unlock_bh(&b->lock);
-		if (q->sk)
-			sock_put(q->sk);
-		kfree(q);
-		spin_lock_bh(&b->lock);
-	}
+	/* New ones come in front, and only we take any out. */
+	hlist_for_each_entry_safe(q, next, &b->head, node)
+		release_queue(b, q, drops);
 	hlist_for_each_entry(q, &b->head, node)
 		refused |= q->wake;
 	spin_unlock_bh(&b->lock);

@@ -49,7 +49,6 @@ struct tcp_mark {
  * struct tcp_held - a socket with bytes that depend on something
  * @node:	in its bucket, under the bucket's lock
  * @sk:		the socket; we hold a reference
- * @pass:	the last pass of spec_tcp_released() that has seen it
  * @user:	whose share it is charged to; fchown() changes that of the socket
  * @nr:		number of marks
  * @dead:	the bytes will never be durable: nothing goes any more
@@ -67,7 +66,6 @@ struct tcp_mark {
 struct tcp_held {
 	struct hlist_node node;
 	struct sock *sk;
-	unsigned int pass;
 	unsigned int user;
 	u8 nr;
 	bool dead;
@@ -87,7 +85,6 @@ static atomic64_t leaks_stopped;
  * clears it.
  */
 static DECLARE_BITMAP(diverted, 1 << DIVERTED_BITS);
-static unsigned int pass;
 
 DEFINE_KERNEL_CALL(__tcp_push_pending_frames, void,
 		   (struct sock *sk, unsigned int mss, int nonagle));
@@ -633,34 +630,18 @@ out:
 	return verdict;
 }
 
-/* The next socket of a bucket that this pass has to look at; a reference. */
-static struct sock *next_ready(struct tcp_bucket *b, bool *lost)
+/* Is there anything to send, to reset, or to forget? */
+static bool is_ready(const struct tcp_held *h, bool *lost)
 {
-	struct sock *sk = NULL;
-	struct tcp_held *h;
 	int i;
 
-	if (hlist_empty(&b->head))
-		return NULL;
-	spin_lock_bh(&b->lock);
-	hlist_for_each_entry(h, &b->head, node) {
-		if (h->pass == pass)
-			continue;
-		h->pass = pass;
-		*lost = false;
-		for (i = 0; i < h->nr; i++)
-			if (spec_dep_lost(spec_dep_pending(&h->mark[i].dep,
-							   &spec_marks)))
-				*lost = true;
-		if (*lost || !h->nr ||
-		    !spec_dep_pending(&h->mark[0].dep, &spec_marks)) {
-			sk = h->sk;
-			sock_hold(sk);
-			break;
-		}
-	}
-	spin_unlock_bh(&b->lock);
-	return sk;
+	*lost = false;
+	for (i = 0; i < h->nr; i++)
+		if (spec_dep_lost(spec_dep_pending(&h->mark[i].dep,
+						   &spec_marks)))
+			*lost = true;
+	return *lost || !h->nr ||
+	       !spec_dep_pending(&h->mark[0].dep, &spec_marks);
 }
 
 static void forget(struct sock *sk, bool dropped, struct spec_net_drops *drops)
@@ -739,6 +720,36 @@ static bool push(struct sock *sk)
 	return ret;
 }
 
+static void release_bucket(struct tcp_bucket *b, struct spec_net_drops *drops)
+{
+	struct hlist_node *next;
+	struct tcp_held *h;
+	struct sock *sk;
+	bool lost;
+
+	if (hlist_empty(&b->head))
+		return;
+	spin_lock_bh(&b->lock);
+	/* New ones come in front, and only we take any out. */
+	hlist_for_each_entry_safe(h, next, &b->head, node) {
+		if (!is_ready(h, &lost))
+			continue;
+		sk = h->sk;
+		sock_hold(sk);
+		spin_unlock_bh(&b->lock);
+		if (lost)
+			reset(sk, drops);
+		else if (push(sk))
+			forget(sk, false, drops);
+		else
+			spec_net_kick_later();
+		sock_put(sk);
+		cond_resched();
+		spin_lock_bh(&b->lock);
+	}
+	spin_unlock_bh(&b->lock);
+}
+
 /**
  * spec_tcp_released - something is durable or has failed
  * @drops: the account of what is lost
@@ -748,21 +759,11 @@ static bool push(struct sock *sk)
  */
 bool spec_tcp_released(struct spec_net_drops *drops)
 {
-	bool empty = true, lost;
-	struct sock *sk;
+	bool empty = true;
 	int i;
 
-	pass++;
 	for (i = 0; i < ARRAY_SIZE(buckets); i++) {
-		while ((sk = next_ready(&buckets[i], &lost))) {
-			if (lost)
-				reset(sk, drops);
-			else if (push(sk))
-				forget(sk, false, drops);
-			else
-				spec_net_kick_later();
-			sock_put(sk);
-		}
+		release_bucket(&buckets[i], drops);
 		if (!hlist_empty(&buckets[i].head))
 			empty = false;
 	}
