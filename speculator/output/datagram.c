@@ -108,7 +108,7 @@ static struct datagram_queue *get_queue(struct datagram_bucket *b,
 
 	if (q)
 		return q;
-	q = kzalloc(sizeof(*q), GFP_ATOMIC | __GFP_NOWARN);
+	q = kzalloc(sizeof(*q), GFP_ATOMIC | __GFP_NOWARN | __GFP_ACCOUNT);
 	if (!q)
 		return NULL;
 	if (sk)
@@ -140,7 +140,7 @@ unsigned int spec_datagram_hold(struct sock *sk, struct sk_buff *skb,
 	struct datagram *d;
 	unsigned int verdict = NF_DROP;
 
-	d = kzalloc(sizeof(*d), GFP_ATOMIC | __GFP_NOWARN);
+	d = kzalloc(sizeof(*d), GFP_ATOMIC | __GFP_NOWARN | __GFP_ACCOUNT);
 	if (!d)
 		return NF_DROP;
 	d->skb = skb;

@@ -193,9 +193,29 @@ static int wait_self(void)
 	return spec_wait_self(SPEC_CH_SOCKET, SPEC_WAIT_KILLABLE);
 }
 
-/* The running process, which depends on @dep, sends. */
-static int send_gate(struct sock *sk, int flags, const struct spec_dep *dep,
-		     u32 mask)
+/*
+ * The packets of other sockets are gone in a moment, and nobody is charged for
+ * them.  Held ones are the memory of the sender's cgroup, as those of a local
+ * socket are.  TCP charges its own.
+ *
+ * Returns false if the cgroup has no room: better wait than be killed for it.
+ */
+static bool charge_packets(struct sock *sk, size_t size)
+{
+	void *probe;
+
+	if (!(sk->sk_allocation & __GFP_ACCOUNT))
+		sk->sk_allocation |= __GFP_ACCOUNT;
+	probe = kvmalloc(min_t(size_t, size, U16_MAX) + SKB_TRUESIZE(0),
+			 GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL |
+			 __GFP_NOWARN);
+	kvfree(probe);
+	return probe;
+}
+
+/* The running process, which depends on @dep, sends @size bytes. */
+static int send_gate(struct sock *sk, int flags, size_t size,
+		     const struct spec_dep *dep, u32 mask)
 {
 	enum spec_channel_id ch;
 	enum socket_kind kind;
@@ -212,7 +232,8 @@ static int send_gate(struct sock *sk, int flags, const struct spec_dep *dep,
 		return wait_self();
 
 	ch = kind == KIND_TCP ? SPEC_CH_TCP : SPEC_CH_DATAGRAM;
-	if (!spec_held_room(spec_user(sk->sk_uid))) {
+	if (!spec_held_room(spec_user(sk->sk_uid)) ||
+	    (kind == KIND_DATAGRAM && !charge_packets(sk, size))) {
 		if (!(flags & MSG_DONTWAIT))
 			return wait_self();
 		spec_request_commit(dep, mask);
@@ -252,7 +273,7 @@ DEFINE_HOOK_GATE(security_socket_sendmsg,
 		return 0;
 	/* Pages of a file may change while they are held: send a copy. */
 	msg->msg_flags &= ~COMPAT_MSG_PAGES;
-	return send_gate(sock->sk, msg->msg_flags, &dep, mask);
+	return send_gate(sock->sk, msg->msg_flags, size, &dep, mask);
 }
 
 /*
@@ -335,7 +356,9 @@ DEFINE_HOOK(kernel_sendpage, int,
 	if (!spec_self() || spec_net_exempt(sock->sk))
 		return hook_orig_kernel_sendpage(sock, page, offset, size, flags);
 
-	copy = offset + size <= PAGE_SIZE ? alloc_page(GFP_KERNEL) : NULL;
+	/* Charged as what the socket allocates itself. */
+	copy = offset + size <= PAGE_SIZE ?
+		alloc_page(sock->sk->sk_allocation) : NULL;
 	if (!copy) {
 		ret = wait_self();
 		return ret ? : hook_orig_kernel_sendpage(sock, page, offset,
@@ -344,7 +367,7 @@ DEFINE_HOOK(kernel_sendpage, int,
 	memcpy_page(copy, offset, page, offset, size);
 	take_page(page);	/* as of the copy */
 	mask = spec_self_pending(&dep);
-	ret = mask ? send_gate(sock->sk, flags, &dep, mask) : 0;
+	ret = mask ? send_gate(sock->sk, flags, size, &dep, mask) : 0;
 	if (!ret)
 		ret = hook_orig_kernel_sendpage(sock, copy, offset, size, flags);
 	put_page(copy);
@@ -457,7 +480,7 @@ DEFINE_HOOK_GATE(security_socket_shutdown, (struct socket *sock, int how),
 	case KIND_TCP:
 		if (sk->sk_state == TCP_LISTEN || spec_net_exempt(sk))
 			return control_gate(sk);
-		return send_gate(sk, 0, &dep, mask);
+		return send_gate(sk, 0, 0, &dep, mask);
 	default:
 		return control_gate(sk);
 	}

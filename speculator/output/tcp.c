@@ -200,7 +200,7 @@ again:
 	if (covered(b, sk, dep, mask, &known))
 		goto out_free;
 	if (!known && !new) {
-		new = kzalloc(sizeof(*new), GFP_KERNEL);
+		new = kzalloc(sizeof(*new), GFP_KERNEL_ACCOUNT);
 		if (!new)
 			return 1;
 	}
