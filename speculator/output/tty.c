@@ -556,6 +556,26 @@ out:
 	return err;
 }
 
+/*
+ * No memory, or none left to the cgroup: what is held is what can give way.  So
+ * until it has, and what is written next depends on nothing.
+ */
+static int wait_for_memory(struct tty_queue *q, bool nowait)
+{
+	struct spec_dep dep;
+	u32 pending = spec_self_pending(&dep);
+	u64 seq = last_seq(q);
+	int err;
+
+	if (nowait) {
+		spec_request_commit(&dep, pending);
+		return -EAGAIN;
+	}
+	err = spec_wait_self(SPEC_CH_TTY, SPEC_WAIT_KILLABLE);
+	return err ?: wait_event_interruptible(q->wait,
+					       gone_until(q, seq, NULL));
+}
+
 /* Hold all of @from, as one piece of output. */
 static ssize_t hold(struct tty_queue *q, struct file *file,
 		    struct iov_iter *from, bool nowait)
@@ -565,6 +585,7 @@ static ssize_t hold(struct tty_queue *q, struct file *file,
 	 * only queued, and is not among those who fill the memory.
 	 */
 	bool force = !spec_self();
+	bool again = !force;
 	ssize_t n = 0, held = 0;
 
 	if (!force && !mutex_trylock(&q->order)) {
@@ -575,8 +596,15 @@ static ssize_t hold(struct tty_queue *q, struct file *file,
 	}
 	while (iov_iter_count(from)) {
 		n = hold_piece(q, file, from, nowait, force);
+		if (n == -ENOMEM && again) {
+			again = false;
+			n = wait_for_memory(q, nowait);
+			if (!n)
+				continue;
+		}
 		if (n < 0)
 			break;
+		again = !force;
 		held += n;
 		if (!iov_iter_count(from))
 			break;
