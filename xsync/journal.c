@@ -12,7 +12,11 @@
  * flush. It also fires for an aborted journal, which has written nothing.
  */
 
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/blkdev.h>
 #include <linux/cache.h>
+#include <linux/delay.h>
 #include <linux/hash.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -265,6 +269,44 @@ DEFINE_HOOK_INSTEAD_VOID(jbd2_journal_abort, (journal_t *journal, int errno),
 }
 
 /*
+ * jbd2 does not look at the result of the flush that makes home locations durable
+ * before it gives up the journal's copies of them. Who sent it does not matter:
+ * after a flush that failed nobody knows what the disk still has, so the journal
+ * must keep what it has.
+ */
+static struct xsync_mount *mount_on(const struct block_device *bdev)
+{
+	struct xsync_mount *x;
+
+	list_for_each_entry_rcu(x, &armed, node)
+		if (x->sb->s_bdev == bdev || x->journal->j_dev == bdev)
+			return x;
+	return NULL;
+}
+
+DEFINE_HOOK_INSTEAD(blkdev_issue_flush, int, (struct block_device *bdev),
+		    (bdev))
+{
+	struct xsync_mount *x;
+	int err;
+
+	rcu_read_lock();
+	x = mount_on(bdev);
+	if (x)
+		atomic_inc(&x->users);
+	rcu_read_unlock();
+	if (!x)
+		return HOOK_ORIGINAL;
+	err = hook_orig_blkdev_issue_flush(bdev);
+	if (err && !is_journal_aborted(x->journal)) {
+		pr_err("%s: a flush has failed (%d)\n", x->source.name, err);
+		jbd2_journal_abort(x->journal, err);
+	}
+	atomic_dec(&x->users);
+	return err;
+}
+
+/*
  * What a reader of an inode takes over is put there before it can be read.
  */
 
@@ -499,6 +541,7 @@ DEFINE_HOOK_INSTEAD(__ext4_ioctl, long,
 struct spec_hook *const xsync_journal_hooks[] = {
 	&hook_touch_atime,
 	&hook_jbd2_journal_abort,
+	&hook_blkdev_issue_flush,
 	&hook_ext4_mark_iloc_dirty,
 	&hook_ext4_write_begin,
 	&hook_ext4_page_mkwrite,
@@ -632,6 +675,10 @@ void xsync_journal_disarm(struct xsync_mount *x)
 	if (xsync_journal_newest(x, &tid))
 		xsync_stats_asked(x, tid, XSYNC_BY_SYNC);
 	x->orig->sync_fs(x->sb, 1);
+	/* And at home, while a flush that fails is still noticed. */
+	jbd2_journal_lock_updates(x->journal);
+	jbd2_journal_flush(x->journal, 0);
+	jbd2_journal_unlock_updates(x->journal);
 
 	/*
 	 * Off the list before the source goes: its slot may get another owner.
@@ -642,6 +689,9 @@ void xsync_journal_disarm(struct xsync_mount *x)
 	list_del_rcu(&x->node);
 	spin_unlock(&list_lock);
 	synchronize_rcu();
+	/* A flush may be under way. */
+	while (atomic_read(&x->users))
+		msleep(20);
 	if (is_journal_aborted(x->journal))
 		speculator_failed(&x->source, -EIO);
 	speculator_source_unregister(&x->source);

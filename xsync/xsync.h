@@ -116,7 +116,7 @@ struct xsync_recent {
  * @work: starts the commit of @wanted
  * @recent: XSYNC_RECENT for each CPU, by inode number
  * @zeroout: what extent_max_zeroout_kb was before
- * @users: calls inside our super operations
+ * @users: calls inside our super operations, or flushing the device
  * @stats: see there
  *
  * Hooks and probes look at it under rcu_read_lock(). It is freed after a grace
