@@ -10,7 +10,8 @@
  * does not hold up the others.
  *
  * Not held: echo, which is not the process's output (n_tty does not pass
- * tty_write() for it), and the kernel's own messages.
+ * tty_write() for it), and the kernel's own messages, but for those on the
+ * caller's terminal that a quota is exceeded.
  *
  * Ptys are inside and only pass on, see flow/pty.c.
  */
@@ -59,7 +60,7 @@ MODULE_PARM_DESC(tty_limit, "bytes of memory for the held output of one terminal
  * @dep:	what it waits for; the mask only shrinks, so that a source which
  *		comes later in the same slot does not count
  * @file:	through which it was written; the reference delays the last close
- *		of the tty until the output is out
+ *		of the tty until the output is out. NULL: by the kernel
  * @held:	its account
  * @seq:	its number in the queue
  * @len:	bytes in @data
@@ -212,7 +213,8 @@ static struct tty_queue *make_queue(struct tty_struct *tty)
 	if (q)
 		return q;
 
-	new = kzalloc(sizeof(*new), GFP_KERNEL_ACCOUNT);
+	/* A handle may be open; see the hook of tty_write_message(). */
+	new = kzalloc(sizeof(*new), GFP_NOFS | __GFP_ACCOUNT);
 	if (!new)
 		return NULL;
 	INIT_LIST_HEAD(&new->writes);
@@ -342,15 +344,20 @@ static ssize_t push_some(struct tty_struct *tty, struct held_write *w)
 	ld = tty_ldisc_ref_wait(tty);
 	if (!ld)
 		return -EIO;
-	if (tty_hung_up_p(w->file) || tty_io_error(tty) || !ld->ops->write)
+	if (tty_io_error(tty) || !ld->ops->write || !tty->count ||
+	    (w->file && tty_hung_up_p(w->file)))
 		goto out;
 	n = -EAGAIN;
 	if (!mutex_trylock(&tty->atomic_write_lock))
 		goto out;
-	file = *w->file;
-	file.f_flags |= O_NONBLOCK;
-	n = ld->ops->write(tty, &file, w->data + w->done,
-			   min(w->len - w->done, chunk));
+	if (w->file) {
+		file = *w->file;
+		file.f_flags |= O_NONBLOCK;
+		n = ld->ops->write(tty, &file, w->data + w->done,
+				   min(w->len - w->done, chunk));
+	} else {
+		n = tty->ops->write(tty, w->data + w->done, w->len - w->done);
+	}
 	mutex_unlock(&tty->atomic_write_lock);
 	wake_up_interruptible_poll(&tty->write_wait, EPOLLOUT);
 out:
@@ -412,7 +419,8 @@ static void free_write(struct tty_queue *q, struct held_write *w)
 	 * Do it here, where only this tty waits for it: fput() would let one
 	 * thread do it for the whole system.
 	 */
-	__fput_sync(w->file);
+	if (w->file)
+		__fput_sync(w->file);
 	kvfree(w);
 	put_queue(q);
 }
@@ -496,7 +504,8 @@ static int enqueue(struct tty_queue *q, struct held_write *w, bool force)
 	err = 0;
 	w->dep.mask = pending;
 	w->seq = ++q->last_seq;
-	get_file(w->file);
+	if (w->file)
+		get_file(w->file);
 	q->users++;
 	q->bytes += w->len;
 	WRITE_ONCE(q->cost, q->cost + w->held.memory);
@@ -722,6 +731,43 @@ DEFINE_HOOK(redirected_tty_write, ssize_t,
 	ret = tty_output(iocb, file, from, false);
 	fput(file);
 	return ret;
+}
+
+/*
+ * Quotas only: the caller has exceeded one by what is not durable yet.  It has a
+ * handle open and must not wait; without room there is no message.
+ */
+DEFINE_HOOK_VOID(tty_write_message, (struct tty_struct *tty, char *msg),
+		 (tty, msg))
+{
+	struct held_write *w;
+	struct tty_queue *q;
+	struct spec_dep dep;
+	size_t len;
+
+	if (tty && spec_is_pty(tty))
+		spec_put(spec_pty_key(tty), SPEC_CH_PTY);
+	if (!tty || spec_is_pty(tty) ||
+	    (!spec_self_pending(&dep) && !READ_ONCE(nr_queues))) {
+		hook_orig_tty_write_message(tty, msg);
+		return;
+	}
+	len = strlen(msg);
+	w = kzalloc(struct_size(w, data, len),
+		    GFP_NOFS | __GFP_ACCOUNT | __GFP_NOWARN);
+	q = w ? make_queue(tty) : NULL;
+	if (!q) {
+		kfree(w);
+		return;
+	}
+	w->len = len;
+	w->held.bytes = len;
+	w->held.memory = struct_size(w, data, len);
+	w->held.user = spec_user(current_uid());
+	memcpy(w->data, msg, len);
+	if (enqueue(q, w, false))
+		kfree(w);
+	put_queue(q);
 }
 
 /* A full queue is not writable; it is tell_waiters() who says that it is. */
@@ -1147,6 +1193,7 @@ static void tty_show(struct seq_file *m)
 static struct spec_hook *const hooks[] = {
 	&hook_tty_write,
 	&hook_redirected_tty_write,
+	&hook_tty_write_message,
 	&hook_tty_poll,
 	&hook_tty_ioctl,
 	&hook_disassociate_ctty,
