@@ -19,6 +19,7 @@
 #include <linux/workqueue.h>
 #include "hook.h"
 #include "trace.h"
+#include "../compat/bdev.h"
 
 struct fsync_iocb;
 struct iocb;
@@ -236,6 +237,24 @@ DEFINE_HOOK_INSTEAD(sync_filesystem, int, (struct super_block *sb), (sb))
 	return HOOK_ORIGINAL;
 }
 
+/*
+ * A disk that is taken away in an orderly manner is synced before. By then a
+ * promise is of no use any more.
+ */
+DEFINE_HOOK_INSTEAD(fsync_bdev, int, (struct block_device *bdev), (bdev))
+{
+	unsigned int was = current->flags & PF_LOCAL_THROTTLE;
+	int err;
+
+	if (!xsync_journal_on(blockdev_superblock, compat_bdev_mapping(bdev)))
+		return HOOK_ORIGINAL;
+	/* As an exempt task, for which it is a real one. */
+	current->flags |= PF_LOCAL_THROTTLE;
+	err = hook_orig_fsync_bdev(bdev);
+	current->flags = (current->flags & ~PF_LOCAL_THROTTLE) | was;
+	return err;
+}
+
 /* sync(2), first part: the promise is made in the last. */
 DEFINE_HOOK_INSTEAD_VOID(sync_inodes_sb, (struct super_block *sb), (sb))
 {
@@ -370,6 +389,7 @@ struct spec_hook *const xsync_sync_hooks[] = {
 	&hook_aio_fsync,
 	&hook_sync_file_range,
 	&hook_sync_filesystem,
+	&hook_fsync_bdev,
 	&hook_sync_inodes_sb,
 	&hook_filemap_fdatawrite,
 	&hook_filemap_fdatawait_keep_errors,
