@@ -2,6 +2,7 @@
 # make            the two modules and the tools
 # make check      all tests, in a virtual machine (T=name runs one)
 # make demo       the demonstration
+# make powercut   a thousand power cuts, on xsync and other mounts
 # make bench      benchmarks in virtual time, the short set (bench-full: all);
 #                 W=postmark D=hdd M=xsync one of them
 # make bench-report  their tables and plots, into Documentation
@@ -32,6 +33,11 @@ check: deps
 demo: deps
 	$(MAKE) all
 	tools/demo/demo
+
+powercut:
+	tools/install-deps bench
+	$(MAKE) all
+	tools/powercut/powercut
 
 bench bench-full:
 	tools/install-deps bench
@@ -87,4 +93,4 @@ clean:
 	$(MAKE) -C $(KDIR) M=$(CURDIR)/tools/bench/disk clean
 	rm -rf build
 
-.PHONY: all modules tools deps check demo bench bench-full bench-report lint install clean
+.PHONY: all modules tools deps check demo powercut bench bench-full bench-report lint install clean

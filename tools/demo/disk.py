@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""A disk that can lose power: nbdkit with the plugin volatile.c."""
+"""A disk that can lose power: nbdkit with a plugin, volatile.c or another."""
 
 import os
 import random
@@ -16,7 +16,7 @@ PLUGIN = os.path.join(BUILD, "volatile.so")
 
 
 class Disk:
-    """Serves the file `medium` as a disk; `options` are volatile.c's.
+    """Serves the file `medium` as a disk; `options` are the plugin's.
 
         with Disk(medium, flush_us=8333) as disk:
             ... QEMU: -drive format=raw,file={disk.uri} ...
@@ -26,7 +26,7 @@ class Disk:
     is no other way to switch it off). The medium then is a file like any other.
     """
 
-    def __init__(self, medium, **options):
+    def __init__(self, medium, plugin=PLUGIN, **options):
         # Not below build/: a socket's path is limited to 107 bytes.
         self.dir = tempfile.mkdtemp(prefix="xsync-disk-")
         self.socket = os.path.join(self.dir, "sock")
@@ -34,7 +34,7 @@ class Disk:
         ready = os.path.join(self.dir, "pid")
         self.server = subprocess.Popen(
             ["nbdkit", "--foreground", "--exit-with-parent",
-             "--unix", self.socket, "--pidfile", ready, PLUGIN, medium,
+             "--unix", self.socket, "--pidfile", ready, plugin, medium,
              *(f"{key.replace('_', '-')}={value}"
                for key, value in options.items())],
             stdin=subprocess.DEVNULL)
