@@ -3,6 +3,8 @@
 # make check      all tests, in a virtual machine (T=name runs one)
 # make demo       the demonstration
 # make powercut   a thousand power cuts, on xsync and other mounts
+# make fuzz       random graphs of processes against a model (N=1000 SEED=1), and
+#                 whether it notices missing hooks; fuzz-syscalls: stress-ng
 # make bench      benchmarks in virtual time, the short set (bench-full: all);
 #                 W=postmark D=hdd M=xsync one of them
 # make bench-report  their tables and plots, into Documentation
@@ -38,6 +40,24 @@ powercut:
 	tools/install-deps bench
 	$(MAKE) all
 	tools/powercut/powercut
+
+# More than make check does; T= is not looked at.
+FUZZ_VM := tools/vm/vm --kver $(KVER) --smp 2 --mem 2560 --scratch 1G \
+	--observe build/fuzz-observed --append log_buf_len=8M
+
+fuzz: deps
+	$(MAKE) all
+	$(FUZZ_VM) --timeout 7200 -- selftests/fuzz.py -n $(or $(N),1000) \
+		-s $(or $(SEED),1)
+
+fuzz-mutants: deps
+	$(MAKE) all
+	KDIR=$(KDIR) selftests/fuzz/mutants build $(T)
+	$(FUZZ_VM) --timeout 7200 -- selftests/fuzz/mutants run $(T)
+
+fuzz-syscalls: deps
+	$(MAKE) all
+	$(FUZZ_VM) --timeout 3600 -- selftests/fuzz/syscalls $(or $(N),600)
 
 bench bench-full:
 	tools/install-deps bench
@@ -93,4 +113,5 @@ clean:
 	$(MAKE) -C $(KDIR) M=$(CURDIR)/tools/bench/disk clean
 	rm -rf build
 
-.PHONY: all modules tools deps check demo powercut bench bench-full bench-report lint install clean
+.PHONY: all modules tools deps check demo powercut fuzz fuzz-mutants fuzz-syscalls \
+	bench bench-full bench-report lint install clean
