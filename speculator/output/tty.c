@@ -1151,11 +1151,16 @@ static void tty_drain(void)
 
 static int tty_install(char *why, size_t why_len)
 {
+	unsigned long neighbour = speculator_symbol("console_cdev");
+
 	console_redirect = (void *)speculator_symbol("redirect");
 	console_lock = (void *)speculator_symbol("redirect_lock");
-	/* "redirect" is a common word; the two are neighbours in tty_io.c. */
-	if (!console_redirect || !console_lock ||
-	    abs((long)console_redirect - (long)console_lock) > PAGE_SIZE) {
+	/*
+	 * "redirect" is a common word; in tty_io.c it is next to the other.  (Not
+	 * to the lock: one that is debugged is initialised, and so elsewhere.)
+	 */
+	if (!console_redirect || !console_lock || !neighbour ||
+	    abs((long)console_redirect - (long)neighbour) > PAGE_SIZE) {
 		snprintf(why, why_len,
 			 "cannot see where TIOCCONS sends the console's output: no symbols redirect, redirect_lock");
 		return -ENOENT;
