@@ -152,6 +152,7 @@ static int __init speculator_init(void)
 	err = spec_memory_init();
 	if (err)
 		goto out_object;
+	spec_net_init();
 	err = spec_source_init();
 	if (err)
 		goto out_memory;

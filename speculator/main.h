@@ -15,6 +15,8 @@ void spec_source_exit(void);
 
 int spec_hook_init(void);
 
+void spec_net_init(void);
+
 /* flow/name.c: some directory was changed; its readers may be on their way */
 void spec_name_changed(const struct inode *dir);
 

@@ -32,6 +32,7 @@
 #include "../flow/file.h"
 #include "../flow/inet.h"
 #include "../flow/unix.h"
+#include "../main.h"
 #include "../object.h"
 #include "../source.h"
 #include "../stats.h"
@@ -772,14 +773,15 @@ static struct pernet_operations net_ops = {
 	.exit = netns_exit,
 };
 
-static int install(char *why, size_t why_len)
+/**
+ * spec_net_init - make the tables
+ *
+ * When the module is loaded, since debugfs shows them from then on.
+ */
+void spec_net_init(void)
 {
-	int err = spec_tcp_init(why, why_len);
-
-	if (err)
-		return err;
+	spec_tcp_init();
 	spec_datagram_init();
-	return 0;
 }
 
 static void remove(void)
@@ -799,7 +801,7 @@ static void remove(void)
 	/* In this order: the second may be queued by the first. */
 	cancel_work_sync(&kick_work);
 	cancel_delayed_work_sync(&kick_later_work);
-	spec_tcp_exit();
+	spec_tcp_remove();
 }
 
 static void released(void)
@@ -838,7 +840,7 @@ const struct spec_channel spec_output_net = {
 	.rule = "holds",
 	.hooks = hooks,
 	.nr_hooks = ARRAY_SIZE(hooks),
-	.install = install,
+	.install = spec_tcp_install,
 	.remove = remove,
 	.released = released,
 	.show = show,

@@ -72,8 +72,9 @@ bool spec_tcp_outside(struct sock *sk);
 unsigned int spec_tcp_local_out(struct sock *sk, struct sk_buff *skb,
 				const struct nf_hook_state *state);
 bool spec_tcp_released(struct spec_net_drops *drops);
-int spec_tcp_init(char *why, size_t why_len);
-void spec_tcp_exit(void);
+void spec_tcp_init(void);
+int spec_tcp_install(char *why, size_t why_len);
+void spec_tcp_remove(void);
 void spec_tcp_show(struct seq_file *m);
 
 /* datagram.c */

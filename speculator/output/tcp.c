@@ -771,18 +771,25 @@ bool spec_tcp_released(struct spec_net_drops *drops)
 }
 
 /**
- * spec_tcp_init - find the kernel's functions
- * @why: receives what is missing
- * @why_len: size of @why
- *
- * Return: 0 or -ENOENT.
+ * spec_tcp_init - make the table
  */
-int spec_tcp_init(char *why, size_t why_len)
+void spec_tcp_init(void)
 {
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(buckets); i++)
 		spin_lock_init(&buckets[i].lock);
+}
+
+/**
+ * spec_tcp_install - find the kernel's functions
+ * @why: receives what is missing
+ * @why_len: size of @why
+ *
+ * Return: 0 or -ENOENT.
+ */
+int spec_tcp_install(char *why, size_t why_len)
+{
 	if (!kernel_call_find(__tcp_push_pending_frames) ||
 	    !kernel_call_find(tcp_current_mss)) {
 		snprintf(why, why_len,
@@ -793,9 +800,9 @@ int spec_tcp_init(char *why, size_t why_len)
 }
 
 /**
- * spec_tcp_exit - the last source has gone
+ * spec_tcp_remove - the last source has gone
  */
-void spec_tcp_exit(void)
+void spec_tcp_remove(void)
 {
 	bitmap_zero(diverted, 1 << DIVERTED_BITS);
 }
