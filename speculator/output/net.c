@@ -720,8 +720,12 @@ static unsigned int local_out(void *priv, struct sk_buff *skb,
 	bool inside = skb_dst(skb) && spec_net_inside(skb_dst(skb));
 	struct sock *sk = skb->sk;
 
-	/* The copy that a TEE or dup rule has made of somebody's packet. */
-	if (!sk && unlikely(__this_cpu_read(nf_skb_duplicated)))
+	/*
+	 * The copy that a TEE or dup rule has made of somebody's packet.  The mark
+	 * is set while softirqs are off, so that who can be preempted here finds
+	 * none, on whatever CPU.
+	 */
+	if (!sk && unlikely(this_cpu_read(nf_skb_duplicated)))
 		return spec_datagram_hold_copy(skb, state);
 	/* Handshakes of sockets to be, and the kernel's own packets. */
 	if (!sk || !sk_fullsock(sk))
