@@ -47,11 +47,13 @@ FUZZ_VM := tools/vm/vm --kver $(KVER) --smp 2 --mem 2560 --scratch 1G \
 
 fuzz: deps
 	$(MAKE) all
+	$(MAKE) -C selftests
 	$(FUZZ_VM) --timeout 7200 -- selftests/fuzz.py -n $(or $(N),1000) \
 		-s $(or $(SEED),1)
 
 fuzz-mutants: deps
 	$(MAKE) all
+	$(MAKE) -C selftests
 	KDIR=$(KDIR) selftests/fuzz/mutants build $(T)
 	$(FUZZ_VM) --timeout 7200 -- selftests/fuzz/mutants run $(T)
 

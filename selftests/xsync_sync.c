@@ -393,7 +393,7 @@ static void prepare(void)
 			ksft_exit_fail_msg("overlay: %m\n");
 	}
 	if (system("modprobe overlay && mkdir -p /mnt/overlay /tmp/lower " GATE_MNT
-		   "/work && mount -t overlay overlay -o lowerdir=/tmp/lower,upperdir="
+		   "/work && mount -t overlay none -o lowerdir=/tmp/lower,upperdir="
 		   GATE_MNT "/upper,workdir=" GATE_MNT "/work /mnt/overlay"))
 		ksft_exit_fail_msg("overlay\n");
 	if (system("modprobe loop && truncate -s 1M " GATE_MNT "/image && "

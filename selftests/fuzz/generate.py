@@ -388,7 +388,7 @@ class Maker:
         if dirty:
             self.taint(a, t)
             t += rng.choice([1000, 3000])
-        for _ in range(rng.choice([0, 1, 1, 2, 2, 3, 4])):
+        for _ in range(rng.choice([1, 1, 2, 2, 3, 3, 4, 5])):
             b = self.any_proc(t)
             hop = rng.choices(hops, weights)[0]
             if a == b and hop not in (Maker.hop_fork, Maker.hop_exec):
@@ -418,7 +418,7 @@ class Maker:
         for _ in range(rng.randrange(3, 7)):
             self.proc()
         for _ in range(rng.randrange(1, 4)):
-            self.chain(rng.random() < 0.65)
+            self.chain(rng.random() < 0.75)
         self.drop_impossible()
         self.g.sort()
         return self.g

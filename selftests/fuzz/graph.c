@@ -73,7 +73,7 @@
 #define END_MS		6000	/* bound for what comes after it */
 #define CHAN_UDP_PORT	7
 #define CHAN_TCP_PORT	8
-#define PRIVATE		((uint32_t *)0x10000000)	/* see vm_read() */
+#define PRIVATE		((unsigned int *)0x10000000)	/* see vm_read() */
 #define INBOX		16
 #define END_OF_PROC	0xffffffffU
 
@@ -89,7 +89,7 @@ struct object {
 	char path[128];
 	char memory;		/* can be mapped */
 	int id;			/* System V */
-	uint32_t *map;
+	unsigned int *map;
 	int rx;			/* an output: where it comes out */
 	int rx_len;
 	char rx_buf[4096];
@@ -106,11 +106,11 @@ struct op {
 };
 
 struct record {
-	uint32_t op;
-	int32_t res, err;
-	uint32_t n;
-	uint64_t t0, t1;
-	uint32_t tok[TOKENS];
+	unsigned int op;
+	int res, err;
+	unsigned int n;
+	unsigned long long t0, t1;
+	unsigned int tok[TOKENS];
 };
 
 static struct object objs[MAX_OBJECTS];
@@ -123,7 +123,7 @@ static bool gate, source, exempt;
 static int commits[16], nr_commits;
 static char dir[64], mdir[64];
 static const char *script;
-static uint64_t start;
+static unsigned long long start;
 static int pid_base;
 
 static int me;			/* which process of the graph this is */
@@ -135,7 +135,7 @@ static void die(const char *what)
 	exit(1);
 }
 
-static uint64_t now_us(void)
+static unsigned long long now_us(void)
 {
 	struct timespec ts;
 
@@ -143,7 +143,7 @@ static uint64_t now_us(void)
 	return ts.tv_sec * 1000000ULL + ts.tv_nsec / 1000;
 }
 
-static void sleep_until(uint64_t us)
+static void sleep_until(unsigned long long us)
 {
 	struct timespec ts = { us / 1000000, us % 1000000 * 1000 };
 
@@ -188,9 +188,11 @@ static void parse_do(char *rest)
 	char *word, *save;
 	int field = 0;
 
-	o->obj = o->obj2 = o->to = -1;
-	for (word = strtok_r(rest, " \n", &save); word;
-	     word = strtok_r(NULL, " \n", &save), field++) {
+	o->obj = -1;
+	o->obj2 = -1;
+	o->to = -1;
+	for (word = strtok_r(rest, "\n ", &save); word;
+	     word = strtok_r(NULL, "\n ", &save), field++) {
 		if (field == 0)
 			o->proc = atoi(word + 1);
 		else if (field == 1)
@@ -242,11 +244,13 @@ static void parse(const char *path)
 		if (sscanf(line, "%31s%n", word, &n) != 1 || word[0] == '#')
 			continue;
 		if (!strcmp(word, "obj")) {
-			sscanf(line + n, "%23s %23s", objs[nr_objs].name,
-			       objs[nr_objs].kind);
+			if (sscanf(line + n, "%23s %23s", objs[nr_objs].name,
+				   objs[nr_objs].kind) != 2)
+				die(line);
 			nr_objs++;
 		} else if (!strcmp(word, "proc")) {
-			sscanf(line + n, " p%*d p%d", &parent_of[nr_procs]);
+			if (sscanf(line + n, " p%*d p%d", &parent_of[nr_procs]) != 1)
+				parent_of[nr_procs] = -1;
 			nr_procs++;
 		} else if (!strcmp(word, "do")) {
 			parse_do(line + n);
@@ -261,7 +265,8 @@ static void parse(const char *path)
 		} else if (!strcmp(word, "pids")) {
 			pid_base = atoi(line + n);
 		} else if (!strcmp(word, "dirs")) {
-			sscanf(line + n, "%63s %63s", dir, mdir);
+			if (sscanf(line + n, "%63s %63s", dir, mdir) != 2)
+				die(line);
 		}
 	}
 	fclose(file);
@@ -439,7 +444,8 @@ static void make_output(int obj)
 {
 	struct sockaddr_in addr = { .sin_family = AF_INET };
 	struct object *o = &objs[obj];
-	int n = atoi(o->name + strcspn(o->name, "0123456789")), fd, one = 1;
+	static int vt = 12;
+	int fd, one = 1;
 	bool tcp = is(obj, "Tcp");
 	struct termios t;
 
@@ -460,11 +466,11 @@ static void make_output(int obj)
 			die("connect to the outside");
 		shutdown(fd, SHUT_RD);
 	} else if (is(obj, "Tty")) {
-		sprintf(o->path, "/dev/tty%d", 12 + n % 40);
+		sprintf(o->path, "/dev/tty%d", vt);
 		fd = open(o->path, O_RDWR | O_NOCTTY);
 		if (fd < 0 || write(fd, "\033c", 2) != 2)
 			die(o->path);
-		sprintf(o->path, "/dev/vcs%d", 12 + n % 40);
+		sprintf(o->path, "/dev/vcs%d", vt++);
 		o->rx = open(o->path, O_RDONLY);
 		if (o->rx < 0)
 			die(o->path);
@@ -594,20 +600,20 @@ static void map_object(int p, int obj)
 
 /* --- operations ------------------------------------------------------------ */
 
-static void saw(struct record *r, uint32_t token)
+static void saw(struct record *r, unsigned int token)
 {
-	if (token && token <= (uint32_t)nr_ops && r->n < TOKENS)
+	if (token && token <= (unsigned int)nr_ops && r->n < TOKENS)
 		r->tok[r->n++] = token;
 }
 
-static void saw_words(struct record *r, const uint32_t *words, ssize_t bytes)
+static void saw_words(struct record *r, const unsigned int *words, ssize_t bytes)
 {
 	for (int i = 0; i < bytes / 4; i++)
 		saw(r, words[i]);
 }
 
 /* Bytes of a pty or pipe may be cut: ours are always written four at once. */
-static int do_write(const struct op *o, int fd, uint32_t token)
+static int do_write(const struct op *o, int fd, unsigned int token)
 {
 	struct iovec v = { &token, sizeof(token) };
 	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
@@ -642,7 +648,7 @@ static int do_write(const struct op *o, int fd, uint32_t token)
 	}
 }
 
-static int do_read(const struct op *o, int fd, uint32_t *buf, int len)
+static int do_read(const struct op *o, int fd, unsigned int *buf, int len)
 {
 	struct iovec v = { buf, len };
 	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
@@ -685,7 +691,7 @@ static int do_read(const struct op *o, int fd, uint32_t *buf, int len)
 
 static int op_read(const struct op *o, struct record *r, int end)
 {
-	uint32_t buf[TOKENS];
+	unsigned int buf[TOKENS];
 	int n = do_read(o, fd_of(o->obj, end), buf, sizeof(buf));
 
 	if (n > 0)
@@ -693,11 +699,11 @@ static int op_read(const struct op *o, struct record *r, int end)
 	return n;
 }
 
-static int op_fifo(const struct op *o, struct record *r, uint32_t token)
+static int op_fifo(const struct op *o, struct record *r, unsigned int token)
 {
 	int flags = token ? O_RDWR | O_NONBLOCK : O_RDONLY | O_NONBLOCK;
 	int fd = open(objs[o->obj].path, flags), n;
-	uint32_t buf[TOKENS];
+	unsigned int buf[TOKENS];
 
 	if (fd < 0)
 		return -1;
@@ -711,7 +717,7 @@ static int op_fifo(const struct op *o, struct record *r, uint32_t token)
 	return n;
 }
 
-static int op_sendfd(const struct op *o, uint32_t token)
+static int op_sendfd(const struct op *o, unsigned int token)
 {
 	char control[CMSG_SPACE(2 * sizeof(int))] = {};
 	struct iovec v = { &token, sizeof(token) };
@@ -734,7 +740,7 @@ static int op_sendfd(const struct op *o, uint32_t token)
 static int op_recvfd(const struct op *o, struct record *r)
 {
 	char control[CMSG_SPACE(2 * sizeof(int))] = {};
-	uint32_t buf[TOKENS];
+	unsigned int buf[TOKENS];
 	struct iovec v = { buf, sizeof(buf) };
 	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1,
 			    .msg_control = control,
@@ -774,7 +780,7 @@ static int op_getfd(const struct op *o)
 	return err;
 }
 
-static int op_connect(const struct op *o, uint32_t token)
+static int op_connect(const struct op *o, unsigned int token)
 {
 	struct sockaddr_storage addr;
 	socklen_t len = sizeof(addr);
@@ -802,7 +808,7 @@ static int op_connect(const struct op *o, uint32_t token)
 
 static int op_accept(const struct op *o, struct record *r)
 {
-	uint32_t buf[TOKENS];
+	unsigned int buf[TOKENS];
 	int fd, n;
 
 	if (is(o->obj, "ldgram")) {
@@ -821,12 +827,12 @@ static int op_accept(const struct op *o, struct record *r)
 
 struct message {
 	long type;
-	uint32_t token;
+	unsigned int token;
 };
 
-static int op_store(const struct op *o, uint32_t token)
+static int op_store(const struct op *o, unsigned int token)
 {
-	uint32_t *slot = objs[o->obj].map + o->a % SLOTS;
+	unsigned int *slot = objs[o->obj].map + o->a % SLOTS;
 
 	__atomic_store_n(slot, token, __ATOMIC_SEQ_CST);
 	syscall(SYS_futex, slot, FUTEX_WAKE, 100, NULL, NULL, 0);
@@ -835,7 +841,7 @@ static int op_store(const struct op *o, uint32_t token)
 
 static int op_load(const struct op *o, struct record *r)
 {
-	uint32_t *slot = objs[o->obj].map;
+	unsigned int *slot = objs[o->obj].map;
 	struct timespec ts = { .tv_nsec = PATIENCE_MS * 1000000 };
 
 	if (o->m && __atomic_load_n(slot + o->a % SLOTS, __ATOMIC_SEQ_CST) == 0)
@@ -845,7 +851,7 @@ static int op_load(const struct op *o, struct record *r)
 	return r->n;
 }
 
-static int op_pwrite(const struct op *o, uint32_t token)
+static int op_pwrite(const struct op *o, unsigned int token)
 {
 	int fd = fd_of(o->obj, 0), other, n;
 	struct iovec v = { &token, 4 };
@@ -873,7 +879,7 @@ static int op_pwrite(const struct op *o, uint32_t token)
 static int op_pread(const struct op *o, struct record *r)
 {
 	int fd = fd_of(o->obj, 0), n = -1, p[2];
-	uint32_t buf[SLOTS] = {}, *map;
+	unsigned int buf[SLOTS] = {}, *map;
 	struct iovec v = { buf, sizeof(buf) };
 	off_t at = 0;
 
@@ -906,7 +912,7 @@ static int op_pread(const struct op *o, struct record *r)
 	return n;
 }
 
-static int op_setmeta(const struct op *o, uint32_t token)
+static int op_setmeta(const struct op *o, unsigned int token)
 {
 	int fd = fd_of(o->obj, 0);
 
@@ -925,7 +931,7 @@ static int op_setmeta(const struct op *o, uint32_t token)
 static int op_getmeta(const struct op *o, struct record *r)
 {
 	int fd = fd_of(o->obj, 0), n;
-	uint32_t token = 0;
+	unsigned int token = 0;
 	struct stat st;
 
 	switch (o->m) {
@@ -948,7 +954,7 @@ static int op_getmeta(const struct op *o, struct record *r)
 	return n;
 }
 
-static int op_mkname(const struct op *o, uint32_t token)
+static int op_mkname(const struct op *o, unsigned int token)
 {
 	char path[192], from[192];
 	int fd;
@@ -977,7 +983,7 @@ static int op_ls(const struct op *o, struct record *r)
 {
 	char buf[4096] __attribute__((aligned(8))), name[192];
 	struct inotify_event *e;
-	uint32_t token = o->a;
+	unsigned int token = o->a;
 	struct stat st;
 	long n, at;
 	int fd;
@@ -1026,7 +1032,7 @@ static int op_lock(const struct op *o, bool lock)
 	return fcntl(lock_fd, F_SETLK, &fl);
 }
 
-static int op_kill(const struct op *o, uint32_t token)
+static int op_kill(const struct op *o, unsigned int token)
 {
 	union sigval v = { .sival_int = token };
 
@@ -1048,7 +1054,7 @@ static int op_sigget(struct record *r)
 	return sig;
 }
 
-static int op_setname(uint32_t token)
+static int op_setname(unsigned int token)
 {
 	char name[16];
 
@@ -1079,7 +1085,7 @@ static int op_getname(const struct op *o, struct record *r)
 /* The words that others look at are at the same place in each process. */
 static int op_vmread(const struct op *o, struct record *r)
 {
-	uint32_t word = 0;
+	unsigned int word = 0;
 	struct iovec here = { &word, 4 }, there = { PRIVATE, 4 };
 	int n = process_vm_readv(pid_of(o->to), &here, 1, &there, 1, 0);
 
@@ -1087,7 +1093,7 @@ static int op_vmread(const struct op *o, struct record *r)
 	return n;
 }
 
-static int op_vmwrite(const struct op *o, uint32_t token)
+static int op_vmwrite(const struct op *o, unsigned int token)
 {
 	struct iovec here = { &token, 4 };
 	struct iovec there = { PRIVATE + INBOX + o->a % SLOTS, 4 };
@@ -1102,7 +1108,7 @@ static int op_inbox(struct record *r)
 	return r->n;
 }
 
-static int op_ptrace(const struct op *o, struct record *r, uint32_t token)
+static int op_ptrace(const struct op *o, struct record *r, unsigned int token)
 {
 	pid_t pid = pid_of(o->to);
 	int status, n = -1;
@@ -1115,7 +1121,7 @@ static int op_ptrace(const struct op *o, struct record *r, uint32_t token)
 	errno = 0;
 	word = ptrace(PTRACE_PEEKDATA, pid, PRIVATE, 0);
 	if (!errno) {
-		saw(r, (uint32_t)word);
+		saw(r, (unsigned int)word);
 		/* Two words at once: the next slot gets it, too. */
 		n = ptrace(PTRACE_POKEDATA, pid, PRIVATE + INBOX + o->a % (SLOTS - 1),
 			   (long)token | (long)token << 32);
@@ -1137,25 +1143,25 @@ static pid_t spawn(int proc)
 	return syscall(SYS_clone3, &args, sizeof(args));
 }
 
-static int op_exec(int index, uint64_t t0)
+static int op_exec(int index, unsigned long long t0)
 {
 	char argv[7][32];
-	char *args[] = { "graph", (char *)script, argv[0], argv[1], argv[2],
-			 argv[3], argv[4], NULL };
+	char *const args[] = { "graph", (char *)script, argv[0], argv[1],
+			       argv[2], argv[3], argv[4], NULL };
 
 	sprintf(argv[0], "%d", me);
 	sprintf(argv[1], "%d", index);
-	sprintf(argv[2], "%llu", (unsigned long long)start);
-	sprintf(argv[3], "%llu", (unsigned long long)t0);
+	sprintf(argv[2], "%llu", start);
+	sprintf(argv[3], "%llu", t0);
 	sprintf(argv[4], "%llu", (unsigned long long)log_at);
 	return execv("/proc/self/exe", args);
 }
 
-static int say_raw(int fd, uint32_t token)
+static int say_raw(int fd, unsigned int token)
 {
 	struct {
 		struct udphdr h;
-		uint32_t token;
+		unsigned int token;
 	} __attribute__((packed)) packet = {
 		.h = { .source = htons(4444), .dest = htons(CHAN_UDP_PORT),
 		       .len = htons(12) },
@@ -1165,7 +1171,7 @@ static int say_raw(int fd, uint32_t token)
 	return send(fd, &packet, sizeof(packet), 0);
 }
 
-static int op_say(const struct op *o, uint32_t token)
+static int op_say(const struct op *o, unsigned int token)
 {
 	int fd = fd_of(o->obj, 0), n;
 	char text[24];
@@ -1200,10 +1206,10 @@ static int run_op(int index, struct record *r)
 {
 	const struct op *o = &ops[index];
 	const char *n = o->name;
-	uint32_t token = index + 1;
+	unsigned int token = index + 1;
 	struct message msg = { 1, token };
 	struct sembuf sem = { 0, 0, 0 };
-	uint64_t value = 0;
+	unsigned long long value = 0;
 	char text[64];
 	int res;
 
@@ -1337,7 +1343,7 @@ static int run_op(int index, struct record *r)
 			run_proc(o->to, 0);
 		return res;
 	}
-	errno = ENOSYS;
+	errno = EINVAL;
 	return -1;
 }
 
@@ -1348,7 +1354,7 @@ static void write_log(const struct record *r)
 	log_at += sizeof(*r);
 }
 
-static void finish(int index, struct record *r, uint64_t t0, int res)
+static void finish(int index, struct record *r, unsigned long long t0, int res)
 {
 	r->op = index + 1;
 	r->err = res < 0 ? errno : 0;
@@ -1369,7 +1375,7 @@ static void run_proc(int proc, int from)
 	}
 	me = proc;
 	for (int i = from; i < nr_ops; i++) {
-		uint64_t t0;
+		unsigned long long t0;
 
 		if (ops[i].proc != proc)
 			continue;
@@ -1428,7 +1434,7 @@ static void born(int proc)
 static void reborn(char **argv)
 {
 	int proc = atoi(argv[2]), index = atoi(argv[3]);
-	uint64_t t0 = strtoull(argv[5], NULL, 10);
+	unsigned long long t0 = strtoull(argv[5], NULL, 10);
 	struct record r = {};
 
 	start = strtoull(argv[4], NULL, 10);
@@ -1449,9 +1455,9 @@ static int epoch;
 static int nr_seen;
 static bool came[MAX_OPS + 1];
 
-static void seen(uint32_t token)
+static void seen(unsigned int token)
 {
-	if (!token || token > (uint32_t)nr_ops) {
+	if (!token || token > (unsigned int)nr_ops) {
 		printf("strange %u\n", token);
 		return;
 	}
@@ -1470,7 +1476,7 @@ static void look_screen(struct object *o)
 		return;
 	screen[n] = 0;
 	for (at = screen; (at = memmem(at, screen + n - at, "F0", 2)); at = end) {
-		uint32_t token = strtoul(at + 1, &end, 10);
+		unsigned int token = strtoul(at + 1, &end, 10);
 
 		if (token && token < MAX_OPS && !o->seen[token]) {
 			o->seen[token] = true;
@@ -1507,7 +1513,7 @@ static bool has_serial;
 /* All that has come out up to now. */
 static void look(void)
 {
-	uint32_t token;
+	unsigned int token;
 	ssize_t n;
 
 	while ((n = recv(outside_udp, &token, 4, MSG_DONTWAIT)) >= 0)
@@ -1634,7 +1640,7 @@ static void commit(unsigned int seq)
 
 static void observe(void)
 {
-	uint64_t end;
+	unsigned long long end;
 	long last = 0;
 	int next = 0;
 
