@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # make            the two modules and the tools
 # make check      all tests, in a virtual machine (T=name runs one)
+# make floods     of them, those of users who flood
 # make demo       the demonstration
 # make powercut   a thousand power cuts, on xsync and other mounts
 # make fuzz       random graphs of processes against a model (N=1000 SEED=1), and
@@ -31,6 +32,9 @@ deps:
 
 check: deps
 	selftests/run $(if $(T),-t '$(T)')
+
+floods: deps
+	selftests/run -t '^flood_'
 
 demo: deps
 	$(MAKE) all
@@ -115,5 +119,5 @@ clean:
 	$(MAKE) -C $(KDIR) M=$(CURDIR)/tools/bench/disk clean
 	rm -rf build
 
-.PHONY: all modules tools deps check demo powercut fuzz fuzz-mutants fuzz-syscalls \
-	bench bench-full bench-report lint install clean
+.PHONY: all modules tools deps check floods demo powercut fuzz fuzz-mutants \
+	fuzz-syscalls bench bench-full bench-report lint install clean
