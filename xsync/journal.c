@@ -519,6 +519,54 @@ DEFINE_HOOK_BEFORE_ALWAYS_UNLESS(ext4_zero_partial_blocks, int,
 	put_inode(inode, handle->h_transaction->t_tid);
 }
 
+/*
+ * The pages that were stored to through a mapping in a transaction are
+ * write-protected in its commit, so that the next store joins the next
+ * transaction. But jbd2 does that after the next one has begun: a store to a page
+ * whose turn has not come still gets into the old one, and what the same process
+ * did before, to a page whose turn had come or with a call, is in the new one.
+ * After a crash in between the later is there, the earlier is not. So we protect
+ * them before, while no transaction is open, and jbd2 finds nothing left to do.
+ *
+ * That waits for the lock of each page. Its holder does not wait for a transaction
+ * to open: in ext4 that comes before the lock of a page.
+ */
+static void protect_mapped(journal_t *journal)
+{
+	transaction_t *transaction = journal->j_running_transaction;
+	struct jbd2_inode *jinode;
+
+	/* As journal_submit_data_buffers(). */
+	spin_lock(&journal->j_list_lock);
+	list_for_each_entry(jinode, &transaction->t_inode_list, i_list) {
+		if (!(jinode->i_flags & JI_WRITE_DATA))
+			continue;
+		jinode->i_flags |= JI_COMMIT_RUNNING;
+		spin_unlock(&journal->j_list_lock);
+		journal->j_submit_inode_data_buffers(jinode);
+		spin_lock(&journal->j_list_lock);
+		jinode->i_flags &= ~JI_COMMIT_RUNNING;
+		/* Pairs with the wait in jbd2_journal_release_jbd_inode(). */
+		smp_mb();
+		wake_up_bit(&jinode->i_flags, __JI_COMMIT_RUNNING);
+	}
+	spin_unlock(&journal->j_list_lock);
+}
+
+/* Called in the commit only, when the transaction is closed for new handles. */
+DEFINE_HOOK_VOID(jbd2_journal_switch_revoke_table, (journal_t *journal),
+		 (journal))
+{
+	bool ours;
+
+	rcu_read_lock();
+	ours = mount_of_journal(journal);
+	rcu_read_unlock();
+	if (ours)
+		protect_mapped(journal);
+	hook_orig_jbd2_journal_switch_revoke_table(journal);
+}
+
 /* Versions, extents, the map of the whole file system: who asks learns all. */
 DEFINE_HOOK_INSTEAD(__ext4_ioctl, long,
 		    (struct file *file, unsigned int cmd, unsigned long arg),
@@ -548,6 +596,7 @@ struct spec_hook *const xsync_journal_hooks[] = {
 	&hook_file_update_time,
 	&hook_file_modified,
 	&hook_ext4_zero_partial_blocks,
+	&hook_jbd2_journal_switch_revoke_table,
 	&hook___ext4_ioctl,
 };
 
