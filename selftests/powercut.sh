@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # vm: host timeout=600
-# Law 1: after a power cut all is there that an observer outside was told of, and
-# in order. The negative control is a mount without xsync. `make powercut` is the
-# long form.
+# Law 1: after a power cut all is there that an observer outside was told of,
+# and in order. The negative control is a mount without xsync. `make powercut`
+# is the long form.
 . "$(dirname "$0")/lib.sh"
 
 output=$(mktemp)

@@ -2,7 +2,8 @@
 """What a disk's medium may hold after a power cut at some moment.
 
 From the log of recorder.c: what a FLUSH that was answered before covers is on
-the medium; of each other write all, nothing, or any of its sectors, in any order.
+the medium; of each other write all, nothing, or any of its sectors, in any
+order.
 """
 
 import mmap

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """What the files of each workload tell after a power cut.
 
-A check gets the recovered directory and the number of the last step of which the
-observer was told (0: of none). It returns what is wrong, as pairs:
+A check gets the recovered directory and the number of the last step of which
+the observer was told (0: of none). It returns what is wrong, as pairs:
 
   lost    the observer was told of a step that is not, or not wholly, there
   order   something is there, something made before it is not
