@@ -2,7 +2,7 @@
 /*
  * An nbdkit plugin: a disk with a volatile write cache.
  *
- *   nbdkit volatile.so FILE [flush-us=8333] [keep=50] [cache=64M]
+ *   nbdkit volatile.so FILE [flush-us=8333] [keep=50] [cache=64M] [fails=PATH]
  *
  * FILE is the medium; its size is the disk's size. Killing nbdkit with SIGKILL
  * is the power cut: what is on the medium then is what the disk comes up with.
@@ -19,6 +19,8 @@
  *   keep=PERCENT   of the blocks written that reach the medium without a FLUSH;
  *                  0 is the strictest disk: a cut loses all since the FLUSH
  *   cache=SIZE     beyond it, blocks chosen by lot are destaged
+ *   fails=PATH     as long as PATH exists a FLUSH fails, and the cache forgets
+ *                  what it had: a disk does not say which writes it has lost
  */
 
 #include <errno.h>
@@ -43,6 +45,7 @@ static char *file;
 static unsigned int flush_us = 8333;
 static unsigned int keep = 50;
 static int64_t cache_size = 64 << 20;
+static char *fails;
 
 static int medium = -1;
 static uint64_t n_blocks;
@@ -57,6 +60,11 @@ static int volatile_config(const char *key, const char *value)
 		free(file);
 		file = nbdkit_realpath(value);
 		return file ? 0 : -1;
+	}
+	if (!strcmp(key, "fails")) {
+		free(fails);
+		fails = nbdkit_absolute_path(value);
+		return fails ? 0 : -1;
 	}
 	if (!strcmp(key, "flush-us"))
 		return nbdkit_parse_unsigned(key, value, &flush_us);
@@ -234,8 +242,23 @@ static int volatile_pwrite(void *handle, const void *buf, uint32_t count,
 	return 0;
 }
 
+static void forget(void)
+{
+	while (n_dirty) {
+		n_dirty--;
+		free(cached[dirty[n_dirty]]);
+		cached[dirty[n_dirty]] = NULL;
+	}
+	flushed = true;
+}
+
 static int volatile_flush(void *handle, uint32_t flags)
 {
+	if (fails && !access(fails, F_OK)) {
+		forget();
+		nbdkit_set_error(EIO);
+		return -1;
+	}
 	if (flushed)
 		return 0;
 	/* First the time, then the effect: nothing is safe too early. */
@@ -256,7 +279,8 @@ static struct nbdkit_plugin plugin = {
 	.config_help = "file=FILE  the medium\n"
 		       "flush-us=MICROSECONDS  what a FLUSH takes (8333)\n"
 		       "keep=PERCENT  of the writes that need no FLUSH (50)\n"
-		       "cache=SIZE  of the cache (64M)",
+		       "cache=SIZE  of the cache (64M)\n"
+		       "fails=PATH  while it exists a FLUSH fails",
 	.after_fork = volatile_after_fork,
 	.open = volatile_open,
 	.get_size = volatile_get_size,
