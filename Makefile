@@ -2,6 +2,7 @@
 # make            the two modules and the tools
 # make check      all tests, in a virtual machine (T=name runs one)
 # make floods     of them, those of users who flood
+# make faults     those of faults, in their long form
 # make demo       the demonstration
 # make powercut   a thousand power cuts, on xsync and other mounts
 # make fuzz       random graphs of processes against a model (N=1000 SEED=1), and
@@ -35,6 +36,9 @@ check: deps
 
 floods: deps
 	selftests/run -t '^flood_'
+
+faults: deps
+	FAULT_SECONDS=600 FAULT_KILLS=40 selftests/run -t '^fault_'
 
 demo: deps
 	$(MAKE) all
@@ -119,5 +123,5 @@ clean:
 	$(MAKE) -C $(KDIR) M=$(CURDIR)/tools/bench/disk clean
 	rm -rf build
 
-.PHONY: all modules tools deps check floods demo powercut fuzz fuzz-mutants \
-	fuzz-syscalls bench bench-full bench-report lint install clean
+.PHONY: all modules tools deps check floods faults demo powercut fuzz \
+	fuzz-mutants fuzz-syscalls bench bench-full bench-report lint install clean
