@@ -146,20 +146,15 @@ static __always_inline bool spec_has(const void *key, int slot, u32 seq)
  */
 static __always_inline bool spec_self_is_latest(void)
 {
-	const void *self = spec_self_user();
-	const struct hlist_node *first;
 	const struct spec_entry *e;
-	bool latest = false;
+	bool latest;
 	u64 word;
 
 	smp_rmb();	/* the observation, then the latest */
 	word = READ_ONCE(spec_latest);
 	rcu_read_lock_sched();
-	first = READ_ONCE(spec_buckets[hash_ptr(self, SPEC_BUCKET_BITS)].first);
-	if (likely(first)) {
-		e = hlist_entry(first, struct spec_entry, node);
-		latest = e->key == self && READ_ONCE(e->only) == word;
-	}
+	e = spec_find(spec_self_user());
+	latest = e && READ_ONCE(e->only) == word;
 	rcu_read_unlock_sched();
 	smp_rmb();	/* as in spec_merge() */
 	return latest && !atomic_read(&spec_unsettled);
