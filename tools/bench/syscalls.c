@@ -113,14 +113,27 @@ static void do_ext4_two(void)
 	write_disk(4096 - 8);
 }
 
-static void do_create(void)
+static void create(size_t size)
 {
+	static char data[4096];
 	int created = open(new_path, O_CREAT | O_EXCL | O_WRONLY, 0600);
 
 	check(created);
-	check(write(created, buf, sizeof(buf)));
+	for (; size > sizeof(data); size -= sizeof(data))
+		check(write(created, data, sizeof(data)));
+	check(write(created, data, size));
 	check(close(created));
 	check(unlink(new_path));
+}
+
+static void do_create(void)
+{
+	create(64);
+}
+
+static void do_create_two(void)
+{
+	create(5000);
 }
 
 static void do_rename(void)
@@ -321,6 +334,7 @@ static const struct {
 	{ "pwrite-ext4", do_ext4, 20, 200 },
 	{ "pwrite-ext4-2", do_ext4_two, 20, 200 },
 	{ "create+unlink-ext4", do_create, 20, 50 },
+	{ "create-5k+unlink-ext4", do_create_two, 20, 50 },
 };
 
 static long long now(void)
