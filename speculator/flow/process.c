@@ -45,6 +45,20 @@ static void probe_fork(void *data, struct task_struct *parent,
 		pass_to_task(self, child, SPEC_CH_PROCESS);
 }
 
+/*
+ * The child can be found by its number before the tracepoint of the above; this is
+ * called shortly before it gets its place among the processes.
+ */
+DEFINE_HOOK_BEFORE(cgroup_can_fork, int,
+		   (struct task_struct *child, struct kernel_clone_args *args),
+		   (child, args))
+{
+	const void *self = spec_self();
+
+	if (self)
+		pass_to_task(self, child, SPEC_CH_PROCESS);
+}
+
 /* Did the kernel send it because a file has become ready (fasync)? */
 static bool is_sigio(int sig, const struct kernel_siginfo *info)
 {
@@ -351,6 +365,7 @@ static void remove(void)
 }
 
 static struct spec_hook *const hooks[] = {
+	&hook_cgroup_can_fork,
 	&hook_begin_new_exec,
 	&hook_do_exit,
 	&hook_security_task_free,
