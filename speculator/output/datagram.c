@@ -243,6 +243,15 @@ unsigned int spec_datagram_hold_copy(struct sk_buff *skb,
 	return spec_datagram_hold(NULL, skb, state, &dep, mask);
 }
 
+static void wake_writer(struct sock *sk)
+{
+	/* As long as we hold it the socket cannot become an orphan. */
+	read_lock_bh(&sk->sk_callback_lock);
+	if (sk->sk_socket)
+		sk->sk_write_space(sk);
+	read_unlock_bh(&sk->sk_callback_lock);
+}
+
 /**
  * spec_datagram_wake_later - a writer got EAGAIN though poll() says writable
  * @sk: the socket, of any protocol
@@ -263,6 +272,9 @@ void spec_datagram_wake_later(struct sock *sk)
 	if (q)
 		q->wake = true;
 	spin_unlock_bh(&b->lock);
+	/* No memory to remember it: rather at once than never. */
+	if (!q)
+		wake_writer(sk);
 	smp_mb();	/* as in spec_net_recheck() */
 	/* Room again before we were on the list? */
 	if (spec_held_room(user_of(sk)))
@@ -373,15 +385,6 @@ static bool is_ready(struct datagram_queue *q, struct list_head *ready,
 		q->wake = false;
 	return !list_empty(ready) || !list_empty(lost) || *wake ||
 	       (list_empty(&q->items) && !q->wake);
-}
-
-static void wake_writer(struct sock *sk)
-{
-	/* As long as we hold it the socket cannot become an orphan. */
-	read_lock_bh(&sk->sk_callback_lock);
-	if (sk->sk_socket)
-		sk->sk_write_space(sk);
-	read_unlock_bh(&sk->sk_callback_lock);
 }
 
 /*
