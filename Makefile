@@ -3,6 +3,8 @@
 # make check      all tests, in a virtual machine (T=name runs one)
 # make floods     of them, those of users who flood
 # make faults     those of faults, in their long form
+# make check-debug  the same on a debug kernel that it builds; K=kcsan: for races;
+#                 FAULTS=speculator: the module's allocations fail
 # make demo       the demonstration
 # make powercut   a thousand power cuts, on xsync and other mounts
 # make fuzz       random graphs of processes against a model (N=1000 SEED=1), and
@@ -39,6 +41,10 @@ floods: deps
 
 faults: deps
 	FAULT_SECONDS=600 FAULT_KILLS=40 selftests/run -t '^fault_'
+
+check-debug:
+	tools/install-deps debug
+	FAULTS=$(FAULTS) tools/debug/check $(or $(K),kasan) $(if $(T),'$(T)')
 
 demo: deps
 	$(MAKE) all
@@ -123,5 +129,6 @@ clean:
 	$(MAKE) -C $(KDIR) M=$(CURDIR)/tools/bench/disk clean
 	rm -rf build
 
-.PHONY: all modules tools deps check floods faults demo powercut fuzz \
-	fuzz-mutants fuzz-syscalls bench bench-full bench-report lint install clean
+.PHONY: all modules tools deps check floods faults check-debug demo powercut \
+	fuzz fuzz-mutants fuzz-syscalls bench bench-full bench-report lint install \
+	clean

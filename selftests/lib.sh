@@ -58,18 +58,57 @@ load_modules() {
 		[ -d "$dir" ] || dir=$LIB_REPO/selftests/$name
 		insmod "$dir/$name.ko" || return
 	done
+	# It is a source, so that the hooks are placed now.
+	[ ! -d /sys/module/testsource ] || faults_on
 }
 
 # Unload those of our modules that are loaded.
 unload_modules() {
 	local name status=0
 
+	faults_off
 	for name in testsource xsync speculator; do
 		if [ -d "/sys/module/$name" ]; then
 			rmmod "$name" || status=1
 		fi
 	done
 	return $status
+}
+
+# --- allocations that fail --------------------------------------------------
+# With FAULTS=speculator or xsync on a debug kernel (make check-debug) one in ten
+# allocations that the module itself makes fails, once it is at work. Those of
+# functions it wraps have the module on their stack as well, but further away.
+
+FAULTS_DEPTH=7
+
+faults_on() {
+	local module=/sys/module/$FAULTS kind start
+
+	[ -n "$FAULTS" ] && [ -d "$module" ] || return 0
+	start=$(cat "$module/sections/.text")
+	for kind in failslab fail_page_alloc; do
+		(
+			cd "/sys/kernel/debug/$kind" || exit
+			echo $FAULTS_DEPTH > stacktrace-depth
+			echo "$start" > require-start
+			printf '%#x\n' $((start + $(cat "$module/coresize"))) \
+				> require-end
+			echo N > ignore-gfp-wait
+			[ ! -e min-order ] || echo 0 > min-order
+			echo 1 > verbose
+			echo -1 > ./times
+			echo 10 > probability
+		)
+	done
+}
+
+faults_off() {
+	local file
+
+	for file in /sys/kernel/debug/fail{slab,_page_alloc}/probability; do
+		[ ! -e "$file" ] || echo 0 > "$file"
+	done
 }
 
 # unseen COMMAND...: as an exempt task, which takes nothing over from what it
@@ -137,7 +176,8 @@ gate_setup() {
 	# and the first inodes in memory, so that only what has to become
 	# durable can block. A test does the same for its own directories.
 	dd if=/dev/zero of="$GATE_MNT/warm" bs=4k count=1 status=none &&
-		rm "$GATE_MNT/warm" && sync -f "$GATE_MNT"
+		rm "$GATE_MNT/warm" && sync -f "$GATE_MNT" || return
+	[ "$1" = plain ] || faults_on
 }
 
 # Shut the gate. --nolockfs: don't freeze the file system, --noflush: don't
@@ -151,6 +191,7 @@ gate_resume() {
 }
 
 gate_teardown() {
+	faults_off
 	gate_resume
 	if mountpoint -q "$GATE_MNT"; then
 		umount "$GATE_MNT" || return

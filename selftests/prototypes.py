@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: timeout=120
+# vm: stock timeout=120
 """Every hook has the prototype of the function that it wraps.
 
 Nothing else would notice if it had not: hooks are placed by address, and on another

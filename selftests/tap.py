@@ -14,6 +14,12 @@ import threading
 SELFTESTS = os.path.dirname(os.path.realpath(__file__))
 REPO = os.path.dirname(SELFTESTS)
 DEFAULT_TIMEOUT = 120
+# Where tools/debug/check has put a debug kernel; on the host.
+DEBUG_ROOT = os.environ.get("DEBUG_ROOT")
+# And in the guest.
+DEBUG_KERNEL = re.search("-(kasan|kcsan)$", os.uname().release)
+# How much longer it may take. Bounds are meant for the stock kernel.
+SLOWNESS = 6 if DEBUG_ROOT or DEBUG_KERNEL else 1
 
 HEADER = re.compile(r"^(?:#|//|/\*)\s*vm:\s*(.*?)\s*(?:\*/)?$", re.MULTILINE)
 RESULT = re.compile(r"^(not )?ok\b")
@@ -26,6 +32,8 @@ class Test:
 
     own         a machine of its own (the others share one)
     host        no machine: runs on the host (and may boot machines itself)
+    stock       about the stock kernel: not run on a debug kernel (nor is host)
+    debug       about debug kernels: not run on the stock one
     timeout=S   bound in seconds for the whole file
     expect=RE   kernel messages that are excused (repeatable)
     and, with `own`: smp=N, mem=MIB, append=ARGS, thread=single, icount
@@ -35,7 +43,8 @@ class Test:
         self.path = path
         self.name = os.path.splitext(os.path.basename(path))[0]
         self.kind = "shared"
-        self.timeout = DEFAULT_TIMEOUT
+        self.stock = self.debug = False
+        self.timeout = DEFAULT_TIMEOUT * SLOWNESS
         self.expect = []
         self.vm_options = []
         with open(path) as file:
@@ -47,8 +56,11 @@ class Test:
         key, _, value = word.partition("=")
         if key in ("own", "host"):
             self.kind = key
+            self.stock |= key == "host"
+        elif key in ("stock", "debug"):
+            setattr(self, key, True)
         elif key == "timeout":
-            self.timeout = int(value)
+            self.timeout = int(value) * SLOWNESS
         elif key == "expect":
             self.expect.append(value)
         elif key in ("smp", "mem", "append", "thread"):
