@@ -78,11 +78,12 @@ class Test:
         return self.path
 
 
-def find_tests():
-    """All tests: C programs, and scripts which are executable."""
-    paths = glob.glob(os.path.join(SELFTESTS, "*.c"))
-    paths += [p for p in glob.glob(os.path.join(SELFTESTS, "*.sh"))
-              + glob.glob(os.path.join(SELFTESTS, "*.py"))
+def find_tests(folder="."):
+    """All tests of a folder: C programs, and scripts which are executable."""
+    folder = os.path.normpath(os.path.join(SELFTESTS, folder))
+    paths = glob.glob(os.path.join(folder, "*.c"))
+    paths += [p for p in glob.glob(os.path.join(folder, "*.sh"))
+              + glob.glob(os.path.join(folder, "*.py"))
               if os.access(p, os.X_OK)]
     return [Test(path) for path in sorted(paths)]
 
