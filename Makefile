@@ -5,6 +5,7 @@
 # make faults     those of faults, in their long form
 # make check-debug  the same on a debug kernel that it builds; K=kcsan: for races;
 #                 FAULTS=speculator: the module's allocations fail
+# make check-apps other people's programs on an xsync mount and on plain ext4
 # make demo       the demonstration
 # make powercut   a thousand power cuts, on xsync and other mounts
 # make fuzz       random graphs of processes against a model (N=1000 SEED=1), and
@@ -45,6 +46,11 @@ faults: deps
 check-debug:
 	tools/install-deps debug
 	FAULTS=$(FAULTS) tools/debug/check $(or $(K),kasan) $(if $(T),'$(T)')
+
+check-apps:
+	tools/install-deps apps
+	selftests/apps/prepare
+	selftests/run $(if $(T),-t '$(T)') apps
 
 demo: deps
 	$(MAKE) all
@@ -129,6 +135,6 @@ clean:
 	$(MAKE) -C $(KDIR) M=$(CURDIR)/tools/bench/disk clean
 	rm -rf build
 
-.PHONY: all modules tools deps check floods faults check-debug demo powercut \
-	fuzz fuzz-mutants fuzz-syscalls bench bench-full bench-report lint install \
-	clean
+.PHONY: all modules tools deps check floods faults check-debug check-apps \
+	demo powercut fuzz fuzz-mutants fuzz-syscalls bench bench-full bench-report \
+	lint install clean
