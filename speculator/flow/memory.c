@@ -159,9 +159,9 @@ void spec_mapped_wait(void)
 
 /*
  * Interrupts are off while a dependency is being spread, and who shares how much
- * with how many is up to the users.  So after this many links it becomes
- * everybody's instead: that costs others a wait for the commit, not the machine
- * its interrupts.
+ * with how many is up to the users.  So after looking at this many links, those
+ * of others in the same bucket too, it becomes everybody's instead: that costs
+ * others a wait for the commit, not the machine its interrupts.
  */
 #define SPREAD_MAX	8192
 
