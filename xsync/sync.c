@@ -348,9 +348,9 @@ DEFINE_HOOK_GATE_ALWAYS(ext4_file_open,
 
 	if (!(file->f_mode & FMODE_WRITE) || !S_ISREG(inode->i_mode))
 		return 0;
-	rcu_read_lock();
+	rcu_read_lock_sched();
 	ours = xsync_mount_of(inode->i_sb);
-	rcu_read_unlock();
+	rcu_read_unlock_sched();
 	if (likely(!ours))
 		return 0;
 	if (unlikely(!journalled))

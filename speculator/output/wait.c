@@ -157,7 +157,7 @@ static bool opens_quietly(const struct inode *inode)
 
 DEFINE_HOOK_GATE(security_file_open, (struct file *file), (file))
 {
-	if (!pending() || opens_quietly(file_inode(file)))
+	if (opens_quietly(file_inode(file)) || !pending())
 		return 0;
 	return wait_for(SPEC_CH_DEVICE);
 }
