@@ -174,7 +174,8 @@ static unsigned int run_flows(const struct flow *flows, unsigned int n)
 		run_flow(&flows[i], CLEAN);
 		plan += 1 + !flows[i].late_only +
 			(flows[i].b && !flows[i].early_only);
-		if (i % 8 == 0 && !flows[i].to_b) {
+		/* Without a B it is A who speaks, before the bystander. */
+		if (i % 8 == 0 && flows[i].b && !flows[i].to_b) {
 			run_bystander(&flows[i]);
 			plan++;
 		}
