@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: timeout=240
+# vm: extra timeout=240
 #
 # A little of what selftests/apps does (make check-apps): git and SQLite have the
 # same results on an xsync mount as on plain ext4, the control.

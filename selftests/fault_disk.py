@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: own timeout=400 mem=1024 expect=".*(Aborting journal|I/O error|EXT4-fs error|Detected aborted journal).*"
+# vm: own extra timeout=400 mem=1024 expect=".*(Aborting journal|I/O error|EXT4-fs error|Detected aborted journal).*"
 """The disk fails below a mount: for good, in parts, or altogether.
 
 Laws: nothing is told that is not on the disk when it is mounted again, the log

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* vm: timeout=120 */
+/* vm: extra timeout=120 */
 /*
  * A dependent unprivileged process that passes descriptors in circles, nests
  * epolls, leads pipes into pipes, and never reads what comes.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* vm: timeout=300 */
+/* vm: extra timeout=300 */
 /*
  * An unprivileged user who makes 100,000 objects or 10,000 processes dependent.
  *

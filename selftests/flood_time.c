@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* vm: own icount mem=2048 timeout=300 */
+/* vm: own extra icount mem=2048 timeout=300 */
 /*
  * How long one user can keep others waiting, in virtual time: an instruction is
  * a nanosecond, on any machine.

@@ -34,6 +34,7 @@ class Test:
     host        no machine: runs on the host (and may boot machines itself)
     stock       about the stock kernel: not run on a debug kernel (nor is host)
     debug       about debug kernels: not run on the stock one
+    extra       run only if it is asked for by its name (-t)
     timeout=S   bound in seconds for the whole file
     expect=RE   kernel messages that are excused (repeatable)
     and, with `own`: smp=N, mem=MIB, append=ARGS, thread=single, icount
@@ -43,7 +44,7 @@ class Test:
         self.path = path
         self.name = os.path.splitext(os.path.basename(path))[0]
         self.kind = "shared"
-        self.stock = self.debug = False
+        self.stock = self.debug = self.extra = False
         self.timeout = DEFAULT_TIMEOUT * SLOWNESS
         self.expect = []
         self.vm_options = []
@@ -57,7 +58,7 @@ class Test:
         if key in ("own", "host"):
             self.kind = key
             self.stock |= key == "host"
-        elif key in ("stock", "debug"):
+        elif key in ("stock", "debug", "extra"):
             setattr(self, key, True)
         elif key == "timeout":
             self.timeout = int(value) * SLOWNESS

@@ -700,8 +700,17 @@ static ssize_t tty_output(struct kiocb *iocb, struct file *file,
 	if (spec_dep_lost(pending))
 		return -EIO;
 	q = pending ? make_queue(tty) : get_queue(tty);
+	/* No memory even for that: then nothing is held, nor needs to be later. */
+	if (!q && pending) {
+		if (no_sleep(file, iocb))
+			return -EAGAIN;
+		ret = spec_wait_self(SPEC_CH_TTY, SPEC_WAIT_KILLABLE);
+		if (ret)
+			return ret;
+		q = get_queue(tty);
+	}
 	if (!q)
-		return pending ? -ENOMEM : write_now(iocb, file, from);
+		return write_now(iocb, file, from);
 	ret = may_write(tty, file, console);
 	if (ret > 0)
 		ret = hold(q, file, from, no_sleep(file, iocb));
