@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: extra timeout=120
+# vm: timeout=120
 """What an unprivileged user can see of us or set: nothing.
 
 Files of debugfs and tracefs, parameters, and what they print: no kernel address

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: own extra smp=2 timeout=600
+# vm: own smp=2 timeout=600
 """Laws 1, 2 and 3 for random graphs of processes (fuzz/generate.py), against a
 reference model in user space (fuzz/model.py): nothing comes out early, what
 depends on nothing is not held, all comes out once and in order after the commit.

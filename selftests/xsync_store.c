@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* vm: own extra smp=1 append=preempt=full timeout=300 */
+/* vm: own smp=1 append=preempt=full timeout=300 */
 /*
  * Law 1 for what ext4 lets others see before it is in a transaction: the moments
  * between. The kernel is the stock one, told to be preemptible, on one processor:
