@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: host extra timeout=400
+# vm: host timeout=400
 """errors=panic: ext4 finds an error, and the machine is no more.
 
 Law: what the host has heard by then is on the disk. Control: the same on a

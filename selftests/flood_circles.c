@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* vm: extra timeout=120 */
+/* vm: timeout=120 */
 /*
  * A dependent unprivileged process that passes descriptors in circles, nests
  * epolls, leads pipes into pipes, and never reads what comes.
@@ -26,8 +26,8 @@
 
 static void become_user(void)
 {
-	/* Descriptors in flight count, too. */
-	struct rlimit files = { 4 * CIRCLES, 4 * CIRCLES };
+	/* Descriptors in flight count, too, and those of the run before. */
+	struct rlimit files = { 8 * CIRCLES, 8 * CIRCLES };
 
 	if (setrlimit(RLIMIT_NOFILE, &files) || setgid(USER) || setuid(USER))
 		_exit(97);
@@ -248,7 +248,8 @@ static void run(const char *name, void (*what)(void))
 	end_nurse(nurse);
 
 	pid = start(what, true, "dirty", &nurse);
-	ksft_test_result(!heard("dirty", 1500), "%s: held\n", name);
+	/* Long enough for @what to be done and the text to be said. */
+	ksft_test_result(!heard("dirty", 5000), "%s: held\n", name);
 	ksft_test_result(others_work("beside"), "%s: nobody else is\n", name);
 	ksft_test_result(kill_group(pid), "%s: can be killed\n", name);
 	commit_all();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-/* vm: own smp=2 thread=multi timeout=400 */
+/* vm: own smp=2 thread=multi timeout=600 */
 /*
- * Races between two processors, $LOOPS times (10,000): the writer becomes
+ * Races between two processors, $LOOPS times (5,000): the writer becomes
  * dependent on a new sequence and passes it on as data, as fast as it can; the
  * reader gets the number and must, at that moment, depend on it (debugfs
  * speculator/self). The reader sleeps at times, and at times is just looking.
@@ -49,7 +49,7 @@ struct race {
 
 static int in, out, back_in, back_out, self, state;
 static volatile unsigned int *mem;
-static unsigned int last, loops = 10000;
+static unsigned int last, loops = 5000;
 static bool tainting; /* the writer is dependent in this run */
 static pid_t reader_pid;
 
