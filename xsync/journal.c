@@ -347,17 +347,23 @@ static __always_inline bool is_ours(const struct inode *inode)
 	return xsync_mount_of(inode->i_sb);
 }
 
-/* Is there nothing to put that has not just been put? */
+/*
+ * Is there nothing to put that has not just been put?  Without a journal ext4 has
+ * numbers for handles: only those of our mounts may be looked into.
+ */
 static __always_inline bool is_put(const handle_t *handle,
 				   const struct inode *inode)
 {
-	const transaction_t *transaction = handle->h_transaction;
+	const transaction_t *transaction;
 	const struct xsync_mount *x;
-	bool put;
+	bool put = true;
 
 	rcu_read_lock_sched();
 	x = xsync_mount_of(inode->i_sb);
-	put = !x || !transaction || is_recent(x, inode, transaction->t_tid);
+	if (x) {
+		transaction = READ_ONCE(handle->h_transaction);
+		put = !transaction || is_recent(x, inode, transaction->t_tid);
+	}
 	rcu_read_unlock_sched();
 	return put;
 }
