@@ -702,8 +702,10 @@ static ssize_t tty_output(struct kiocb *iocb, struct file *file,
 	q = pending ? make_queue(tty) : get_queue(tty);
 	/* No memory even for that: then nothing is held, nor needs to be later. */
 	if (!q && pending) {
-		if (no_sleep(file, iocb))
+		if (no_sleep(file, iocb)) {
+			spec_request_commit(&dep, pending);
 			return -EAGAIN;
+		}
 		ret = spec_wait_self(SPEC_CH_TTY, SPEC_WAIT_KILLABLE);
 		if (ret)
 			return ret;
