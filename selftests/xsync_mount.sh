@@ -69,6 +69,21 @@ accepted() {
 		umount $MNT
 }
 
+# Where there is no journal the hooks get numbers for handles.
+without_a_journal() {
+	local image=/tmp/nojournal.img dir=/tmp/nojournal status
+
+	modprobe loop && mkdir -p $dir
+	truncate -s 32M $image
+	mkfs.ext4 -q -F -O ^has_journal $image && mount -o loop $image $dir ||
+		return
+	# created, written, a hole with incomplete blocks at its ends, removed
+	dd if=/dev/zero of=$dir/file bs=64k count=1 status=none &&
+		fallocate -p -o 100 -l 20000 $dir/file && rm $dir/file
+	status=$?
+	umount $dir && return $status
+}
+
 mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
 modprobe ext4
 make_fs
@@ -182,6 +197,10 @@ ksft_test "no mount is left by a refusal" not mountpoint -q $MNT
 ksft_test "and no module reference" rmmod xsync
 load_modules xsync
 
+make_fs
+mount -t ext4 -o xsync "$DISK" $MNT
+ksft_test "one without a journal beside an xsync mount" without_a_journal
+umount $MNT
 make_fs -O ^has_journal
 ksft_test "no journal is refused" refused xsync "no journal: make one with tune2fs -j $DISK"
 tune2fs -j "$DISK" > /dev/null 2>&1
