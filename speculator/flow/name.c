@@ -195,8 +195,10 @@ EACCES_SYSCALL(__ia32_sys_fchdir)
  * called now, or that it has no name any more.  Whoever has renamed or removed a
  * directory on the way has put that on the one above.
  */
-static void take_ancestors(const struct dentry *dentry)
+static void take_ancestors(const struct path *path)
 {
+	const struct fs_struct *fs = current->fs;
+	const struct dentry *dentry = path->dentry;
 	struct inode *inode;
 
 	if (likely(!atomic_read(&speculator_active)))
@@ -209,6 +211,9 @@ static void take_ancestors(const struct dentry *dentry)
 			spec_take_inode(inode);
 	}
 	rcu_read_unlock();
+	/* On another mount than the root, which of them lead to it is not seen. */
+	if (!fs || path->mnt != READ_ONCE(fs->root.mnt))
+		spec_take_names();
 }
 
 /* Links and mappings in /proc, those of the process itself included. */
@@ -217,7 +222,7 @@ DEFINE_HOOK(d_path, char *, (const struct path *path, char *buf, int len),
 {
 	char *name = hook_orig_d_path(path, buf, len);
 
-	take_ancestors(path->dentry);
+	take_ancestors(path);
 	return name;
 }
 
@@ -228,7 +233,7 @@ static void take_pwd(void)
 	if (likely(!atomic_read(&speculator_active)))
 		return;
 	get_fs_pwd(current->fs, &pwd);
-	take_ancestors(pwd.dentry);
+	take_ancestors(&pwd);
 	path_put(&pwd);
 }
 
