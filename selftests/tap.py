@@ -14,6 +14,7 @@ import threading
 SELFTESTS = os.path.dirname(os.path.realpath(__file__))
 REPO = os.path.dirname(SELFTESTS)
 DEFAULT_TIMEOUT = 120
+DETAILS = 4     # lines behind a failure that are told again at the end
 # Where tools/debug/check has put a debug kernel; on the host.
 DEBUG_ROOT = os.environ.get("DEBUG_ROOT")
 # And in the guest.
@@ -90,19 +91,29 @@ def find_tests(folder="."):
 
 
 class Counts:
-    """What one test's output says; `notes` names every failure and skip."""
+    """What one test's output says.
+
+    `notes` names every failure, with the comments that follow it, and every skip.
+    """
 
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
         self.planned = None
         self.timed_out = False
         self.notes = []
+        self.details = 0
 
     def fail(self, why):
         self.failed += 1
         self.notes.append(why)
+        self.details = DETAILS
 
     def line(self, line):
+        if self.details and line.startswith("#"):
+            self.details -= 1
+            self.notes.append(line)
+            return
+        self.details = 0
         if plan := PLAN.match(line):
             self.planned = int(plan[1])
             if self.planned == 0:
