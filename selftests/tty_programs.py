@@ -136,7 +136,7 @@ def on_terminal(path, command):
 class Console:
     """A virtual console; what is on the screen is what is seen."""
     name = "console"
-    path, screen = "/dev/tty13", "/dev/vcs13"
+    path, screen = "/dev/tty13", "/dev/vcsa13"
 
     def __init__(self, command):
         self.fd = os.open(self.path, os.O_RDWR | os.O_NOCTTY)
@@ -164,11 +164,13 @@ class Console:
         return status
 
     def seen(self):
+        """All up to the cursor, which tells whether the last line has ended."""
         with open(self.screen, "rb") as file:
-            text = file.read()
-        lines = [text[i:i + COLUMNS].rstrip()
-                 for i in range(0, len(text), COLUMNS)]
-        return b"\n".join(lines).rstrip()
+            _, columns, x, y = file.read(4)
+            text = file.read()[::2]     # every other byte is a colour
+        lines = [text[i:i + columns].rstrip()
+                 for i in range(0, y * columns, columns)]
+        return b"\n".join([*lines, text[y * columns:y * columns + x]])
 
 
 class Serial:
@@ -212,8 +214,9 @@ def plain(text):
     """Without what differs from run to run."""
     text = re.sub(rb"\[(\d)\](\s+)\d\d+", rb"[\1]\2PID", text)
     text = re.sub(rb"job 1\[\d+\]", b"job 1[PID]", text)
-    # Whether the echo of ^Z comes before or behind the end of a line is chance.
-    text = re.sub(rb"\n*\^Z\n*", rb"\n^Z\n", text)
+    # ^Z flushes what is to be put out: whether its echo is seen, and on which
+    # side of the end of a line, is chance.
+    text = re.sub(rb"[\r\n]+", rb"\n", text.replace(b"^Z", b""))
     return re.sub(rb"Script (started|done).*", rb"Script \1", text)
 
 
@@ -242,15 +245,14 @@ def less(where):
 
 def shell(where):
     t = where(SHELL)
-    # A screen does not tell whether its last line has ended.
-    eol = rb"\r\n" if where is Pty else rb""
+    # What is typed before a line has ended is echoed in it.
     good = steps(
         t, (rb"\$ ?$", b"echo one > f; cat f\n"),
         (rb"\none\r?\n\$ ?$", b"echo go; cat | tee copy\n"),
-        (rb"\ngo\b", b"hi\n"),
-        (rb"hi\r?\nhi" + eol, b"\x1a"), (rb"Stopped[^\n]*\n\$ ?$", b"jobs\n"),
+        (rb"\ngo\r?\n", b"hi\n"),
+        (rb"hi\r?\nhi\r?\n", b"\x1a"), (rb"Stopped[^\n]*\n\$ ?$", b"jobs\n"),
         (rb"jobs\r?\n.*Stopped[^\n]*\n\$ ?$", b"fg\n"),
-        (rb"fg\r?\ncat \| tee copy", b"ho\n"), (rb"ho\r?\nho" + eol, b"\x03"),
+        (rb"fg\r?\ncat \| tee copy\r?\n", b"ho\n"), (rb"ho\r?\nho\r?\n", b"\x03"),
         (rb"\^C\r?\n\$ ?$", b"echo ended $?\n"),
         (rb"\nended 130\r?\n\$ ?$", b"stty tostop; (echo bg > b; cat b) & wait\n"),
         (rb"& wait\r?\n[\s\S]*warning[^\n]*\n\$ ?$", b"jobs\n"),
@@ -293,7 +295,7 @@ def ssh(prefix, *hosts):
                         "-o", "UserKnownHostsFile=/dev/null", host]
         t = where([*command, f"cd {DIR}; echo ready; read -r x; echo $x > f;"
                    "cat f; cat text; tty -s && echo a tty; exit 7"])
-        good = steps(t, (rb"ready", b"word\n"))
+        good = steps(t, (rb"ready\r\n", b"word\n"))
         return good, t.end(), t.seen()
     return run_it
 
