@@ -46,6 +46,16 @@
 #define COMPAT_SOCK_ACCEPT_ARGS (sock, newsock, arg)
 #endif
 
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 10, 0)
+#define COMPAT_ACTIVE_RESET_PROTO (struct sock *sk, gfp_t gfp)
+#define COMPAT_ACTIVE_RESET_ARGS(sk) sk, GFP_ATOMIC
+#else
+#define COMPAT_ACTIVE_RESET_PROTO \
+	(struct sock *sk, gfp_t gfp, enum sk_rst_reason reason)
+#define COMPAT_ACTIVE_RESET_ARGS(sk) \
+	sk, GFP_ATOMIC, SK_RST_REASON_NOT_SPECIFIED
+#endif
+
 /* Does a classifier of tc, or a BPF program, see the packets of a device? */
 static inline bool compat_net_classified(const struct net_device *dev)
 {

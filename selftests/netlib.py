@@ -9,6 +9,7 @@ commit: an answer would make the test dependent, too.
 The journal is the test source: nothing is durable before commit().
 """
 
+import contextlib
 import ctypes
 import gc
 import json
@@ -150,14 +151,19 @@ def requested():
         return int(file.read().split()[1])
 
 
-def read_proc(path):
-    """A file of /proc. Who looks there takes over, but an exempt task does not."""
+@contextlib.contextmanager
+def exempt():
+    """Who looks at others takes over, but an exempt task does not."""
     libc.prctl(57, 1, 0, 0, 0)              # PR_SET_IO_FLUSHER
     try:
-        with open(path) as file:
-            return file.read()
+        yield
     finally:
         libc.prctl(57, 0, 0, 0, 0)
+
+
+def read_proc(path):
+    with exempt(), open(path) as file:
+        return file.read()
 
 
 def netstat(*names):

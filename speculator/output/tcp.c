@@ -89,6 +89,7 @@ static DECLARE_BITMAP(diverted, 1 << DIVERTED_BITS);
 DEFINE_KERNEL_CALL(__tcp_push_pending_frames, void,
 		   (struct sock *sk, unsigned int mss, int nonagle));
 DEFINE_KERNEL_CALL(tcp_current_mss, unsigned int, (struct sock *sk));
+DEFINE_KERNEL_CALL(tcp_send_active_reset, void, COMPAT_ACTIVE_RESET_PROTO);
 
 static __always_inline struct tcp_bucket *bucket_of(const struct sock *sk)
 {
@@ -670,8 +671,37 @@ static void forget(struct sock *sk, bool dropped, struct spec_net_drops *drops)
 	}
 }
 
-/* What is queued will never be durable. */
-static void reset(struct sock *sk, struct spec_net_drops *drops)
+/*
+ * As tcp_abort(), but not lock_sock(): the owner of a socket may be asleep in a
+ * page fault for as long as it likes, and others are waiting for us.  What it
+ * queues meanwhile does not go, as the marks are dead.
+ */
+static bool abort_unowned(struct sock *sk)
+{
+	bool ret = false;
+
+	local_bh_disable();
+	bh_lock_sock(sk);
+	if (sock_owned_by_user(sk))
+		goto out;
+	ret = true;
+	if (sk->sk_state == TCP_CLOSE)
+		goto out;
+	if ((1 << sk->sk_state) & (TCPF_ESTABLISHED | TCPF_CLOSE_WAIT | TCPF_SYN_RECV |
+				   TCPF_FIN_WAIT1 | TCPF_FIN_WAIT2))
+		call_tcp_send_active_reset(COMPAT_ACTIVE_RESET_ARGS(sk));
+	WRITE_ONCE(sk->sk_err, ECONNRESET);
+	tcp_done(sk);
+	if (!sock_flag(sk, SOCK_DEAD))
+		sk_error_report(sk);
+out:
+	bh_unlock_sock(sk);
+	local_bh_enable();
+	return ret;
+}
+
+/* What is queued will never be durable.  Returns false if the socket is in use. */
+static bool reset(struct sock *sk, struct spec_net_drops *drops)
 {
 	struct tcp_bucket *b = bucket_of(sk);
 	struct tcp_held *h;
@@ -683,10 +713,12 @@ static void reset(struct sock *sk, struct spec_net_drops *drops)
 		if (h)
 			h->dead = true;
 		spin_unlock_bh(&b->lock);
-		tcp_abort(sk, ECONNRESET);
+		if (!abort_unowned(sk))
+			return false;
 		drops->sockets++;
 	}
 	forget(sk, true, drops);
+	return true;
 }
 
 /* Send what has become durable.  Returns false if the socket is in use. */
@@ -737,12 +769,10 @@ static void release_bucket(struct tcp_bucket *b, struct spec_net_drops *drops)
 		sk = h->sk;
 		sock_hold(sk);
 		spin_unlock_bh(&b->lock);
-		if (lost)
-			reset(sk, drops);
-		else if (push(sk))
-			forget(sk, false, drops);
-		else
+		if (lost ? !reset(sk, drops) : !push(sk))
 			spec_net_kick_later();
+		else if (!lost)
+			forget(sk, false, drops);
 		sock_put(sk);
 		cond_resched();
 		spin_lock_bh(&b->lock);
@@ -791,9 +821,10 @@ void spec_tcp_init(void)
 int spec_tcp_install(char *why, size_t why_len)
 {
 	if (!kernel_call_find(__tcp_push_pending_frames) ||
-	    !kernel_call_find(tcp_current_mss)) {
+	    !kernel_call_find(tcp_current_mss) ||
+	    !kernel_call_find(tcp_send_active_reset)) {
 		snprintf(why, why_len,
-			 "no __tcp_push_pending_frames() or tcp_current_mss() in this kernel");
+			 "no __tcp_push_pending_frames(), tcp_current_mss() or tcp_send_active_reset() in this kernel");
 		return -ENOENT;
 	}
 	return 0;
