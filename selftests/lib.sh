@@ -4,6 +4,12 @@
 
 LIB_REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
+# How much longer things may take: a debug kernel has more to do.
+case $(uname -r) in
+*-kasan | *-kcsan) SLOWNESS=6 ;;
+*) SLOWNESS=1 ;;
+esac
+
 # --- TAP -------------------------------------------------------------------
 # ksft_ok, ksft_not_ok and ksft_skip give one result; ksft_done ends the test.
 

@@ -12,7 +12,7 @@
 
 DURATION=${XSYNC_STRESS_SECONDS:-60}
 CYCLE=10			# seconds of load between mount and umount
-BOUND=150			# for anything that has to end: emulation is slow
+BOUND=$((150 * SLOWNESS))	# for anything that has to end: emulation is slow
 TOP=/mnt/stress
 SMALL=/mnt/small
 GO=/run/stress-go		# see stress_load.py
