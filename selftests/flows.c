@@ -586,6 +586,24 @@ static void mk_moved(void)
 	held_fd = open(DIR_ "moved/file", O_CREAT | O_RDWR, 0600);
 }
 
+/* A file system is mounted below the directory that is renamed. */
+static void unmount_moved(void)
+{
+	umount2(DIR_ "moved/mnt", MNT_DETACH);
+	umount2(DIR_ "moved2/mnt", MNT_DETACH);
+}
+
+static void mk_moved_mount(void)
+{
+	unmount_moved();
+	mk_moved();
+	close(held_fd);
+	mkdir(DIR_ "moved/mnt", 0700);
+	if (mount("none", DIR_ "moved/mnt", "tmpfs", 0, NULL))
+		exit(1);
+	held_fd = open(DIR_ "moved/mnt/file", O_CREAT | O_RDWR, 0600);
+}
+
 static void moved_a(void)
 {
 	if (rename(DIR_ "moved", DIR_ "moved2"))
@@ -688,6 +706,38 @@ static void pty_master_a(void)
 static void pty_slave_b(void)
 {
 	read_one(slave);
+}
+
+/* A terminal that is not a pty, and job control there. */
+static void mk_console(void)
+{
+	/* For a program that does not lead its session yet. */
+	setsid();
+	signal(SIGTTOU, SIG_IGN);
+	slave = open("/dev/tty14", O_RDWR | O_NOCTTY);
+	if (slave < 0 || (tcgetpgrp(slave) < 0 && ioctl(slave, TIOCSCTTY, 0)) ||
+	    tcsetpgrp(slave, getpgrp()))
+		exit(1);
+}
+
+static void console_group_a(void)
+{
+	if (setpgid(0, 0) || tcsetpgrp(slave, getpgrp()))
+		_exit(96);
+}
+
+static void console_group_b(void)
+{
+	while (tcgetpgrp(slave) == getpgrp())
+		sleep_ms(1);
+}
+
+static void console_held_b(void)
+{
+	int n;
+
+	if (ioctl(slave, TIOCOUTQ, &n))
+		_exit(97);
 }
 
 static void mk_lock(void)
@@ -842,6 +892,8 @@ static const struct flow flows[] = {
 	  .early_only = true },
 	{ "name rename/link of an open file", mk_moved, moved_a,
 	  moved_link_b },
+	{ "name rename above a mount/link of an open file", mk_moved_mount,
+	  moved_a, moved_link_b },
 	{ "name mkdir/rmdir", mk_file, mkdir_a, mkdir_b },
 	{ "name create/getdents", mk_file, create_a, getdents_b },
 	{ "fork", nothing, fork_a, NULL },
@@ -851,6 +903,9 @@ static const struct flow flows[] = {
 	  .to_b = true },
 	{ "pty slave/master", mk_pty, pty_a, pty_b },
 	{ "pty master/slave", mk_pty, pty_master_a, pty_slave_b },
+	{ "console tcsetpgrp/tcgetpgrp", mk_console, console_group_a,
+	  console_group_b },
+	{ "console write/TIOCOUTQ", mk_console, pty_a, console_held_b, true },
 	{ "flock", mk_lock, flock_hold_a, flock_b, true },
 	{ "fcntl lock", mk_lock, fcntl_a, fcntl_b, true },
 	{ "pipe close/EPIPE", mk_pipe, sigpipe_a, sigpipe_b },
@@ -921,6 +976,7 @@ int main(int argc, char **argv)
 	run_exit(false);
 	plan += 2;
 	outside_close();
+	unmount_moved();
 	ksft_test_result(!source_close(), "modules unload\n");
 	ksft_set_plan(plan + 1);
 	if (ksft_get_fail_cnt())

@@ -5,6 +5,9 @@
  *
  * Writes are seen by the hook on tty_write(), of which there can be only one:
  * it is in output/tty.c, which also looks after poll and ioctl.
+ *
+ * Of other terminals only job control passes on here: whom ^C is for, and who may
+ * read, somebody has chosen.
  */
 
 #include <linux/rcupdate.h>
@@ -22,8 +25,8 @@ DEFINE_HOOK(tty_read, ssize_t, (struct kiocb *iocb, struct iov_iter *to),
 	struct tty_struct *tty = spec_file_tty(iocb->ki_filp);
 	ssize_t n = hook_orig_tty_read(iocb, to);
 
-	if (tty && spec_is_pty(tty))
-		spec_take(spec_pty_key(tty), SPEC_CH_PTY);
+	if (tty)
+		spec_take(spec_tty_key(tty), SPEC_CH_PTY);
 	return n;
 }
 
@@ -34,16 +37,16 @@ DEFINE_HOOK_BEFORE(tty_release, int, (struct inode *inode, struct file *file),
 	struct tty_struct *tty = spec_file_tty(file);
 
 	if (tty && spec_is_pty(tty))
-		spec_put(spec_pty_key(tty), SPEC_CH_PTY);
+		spec_put(spec_tty_key(tty), SPEC_CH_PTY);
 }
 
 /*
  * ^C, ^\ and ^Z, written at the master, become a signal in a kernel thread
- * that depends on nothing.  So whoever gets it is handed what the pair holds.
+ * that depends on nothing.  So whoever gets it is handed what the terminal holds.
  */
 static void pass_to_foreground(struct tty_struct *tty)
 {
-	const void *key = spec_pty_key(tty);
+	const void *key = spec_tty_key(tty);
 	struct task_struct *task;
 	struct pid *pgrp;
 
@@ -63,8 +66,7 @@ static void pass_to_foreground(struct tty_struct *tty)
 
 DEFINE_HOOK_VOID(isig, (int sig, struct tty_struct *tty), (sig, tty))
 {
-	if (spec_is_pty(tty))
-		pass_to_foreground(tty);
+	pass_to_foreground(tty);
 	hook_orig_isig(sig, tty);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What flow/pty.c and output/tty.c both know of a pty. */
+/* What flow/pty.c and output/tty.c both know of a terminal. */
 #ifndef _SPEC_PTY_H
 #define _SPEC_PTY_H
 
@@ -22,10 +22,11 @@ static inline bool spec_is_pty(const struct tty_struct *tty)
 }
 
 /*
- * The two ends have one key: what is written at one end comes out at the
- * other, and as echo at the same.
+ * The two ends of a pty have one key: what is written at one end comes out at the
+ * other, and as echo at the same.  Of any other terminal this is the key of who
+ * is in its foreground.
  */
-static inline const void *spec_pty_key(struct tty_struct *tty)
+static inline const void *spec_tty_key(struct tty_struct *tty)
 {
 	return tty->link ? min(tty, tty->link) : tty;
 }

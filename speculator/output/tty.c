@@ -165,6 +165,12 @@ static struct tty_queue *find_queue(const struct tty_struct *tty)
 	return NULL;
 }
 
+/* The key of what is held for @tty: others see it by TIOCOUTQ and as full. */
+static const void *queue_key(const struct tty_struct *tty)
+{
+	return &tty->write_wait;
+}
+
 /* The queue of @tty with a reference, or NULL when nothing is held. */
 static struct tty_queue *get_queue(const struct tty_struct *tty)
 {
@@ -624,6 +630,8 @@ static ssize_t hold(struct tty_queue *q, struct file *file,
 	}
 	if (!force)
 		mutex_unlock(&q->order);
+	if (!held && n == -EAGAIN)
+		spec_take(queue_key(q->tty), SPEC_CH_TTY);
 	return held ?: n;
 }
 
@@ -689,16 +697,21 @@ static ssize_t tty_output(struct kiocb *iocb, struct file *file,
 	if (!tty)
 		return write_now(iocb, file, from);
 	if (spec_is_pty(tty)) {
-		spec_put(spec_pty_key(tty), SPEC_CH_PTY);
+		spec_put(spec_tty_key(tty), SPEC_CH_PTY);
 		return write_now(iocb, file, from);
 	}
 
+	/* Who is in the foreground may go on, others may have to stop. */
+	if (unlikely(L_TOSTOP(tty)))
+		spec_take(spec_tty_key(tty), SPEC_CH_PTY);
 	pending = spec_self_pending(&dep);
 	if ((likely(!pending && !READ_ONCE(nr_queues))) ||
 	    !iov_iter_count(from))
 		return write_now(iocb, file, from);
 	if (spec_dep_lost(pending))
 		return -EIO;
+	if (pending)
+		spec_put(queue_key(tty), SPEC_CH_TTY);
 	q = pending ? make_queue(tty) : get_queue(tty);
 	/* No memory even for that: then nothing is held, nor needs to be later. */
 	if (!q && pending) {
@@ -757,7 +770,7 @@ DEFINE_HOOK_VOID(tty_write_message, (struct tty_struct *tty, char *msg),
 	size_t len;
 
 	if (tty && spec_is_pty(tty))
-		spec_put(spec_pty_key(tty), SPEC_CH_PTY);
+		spec_put(spec_tty_key(tty), SPEC_CH_PTY);
 	if (!tty || spec_is_pty(tty) ||
 	    (!spec_self_pending(&dep) && !READ_ONCE(nr_queues))) {
 		hook_orig_tty_write_message(tty, msg);
@@ -793,14 +806,16 @@ DEFINE_HOOK(tty_poll, __poll_t,
 		return mask;
 	if (spec_is_pty(tty)) {
 		if (mask & (EPOLLIN | EPOLLPRI | EPOLLHUP))
-			spec_take(spec_pty_key(tty), SPEC_CH_PTY);
+			spec_take(spec_tty_key(tty), SPEC_CH_PTY);
 		return mask;
 	}
 	q = get_queue(tty);
 	if (!q)
 		return mask;
-	if (!may_hold(q, PAGE_SIZE))
+	if (!may_hold(q, PAGE_SIZE)) {
 		mask &= ~(EPOLLOUT | EPOLLWRNORM);
+		spec_take(queue_key(tty), SPEC_CH_TTY);
+	}
 	put_queue(q);
 	return mask;
 }
@@ -912,17 +927,15 @@ DEFINE_HOOK(tty_ioctl, long,
 
 	if (likely(!tty))
 		return hook_orig_tty_ioctl(file, cmd, arg);
-	if (spec_is_pty(tty)) {
-		/* What one end sets the other end can ask for. */
-		if (!only_asks(cmd))
-			spec_put(spec_pty_key(tty), SPEC_CH_PTY);
+	/* What one end, or one process, sets another can ask for. */
+	if (!only_asks(cmd))
+		spec_put(spec_tty_key(tty), SPEC_CH_PTY);
+	if (spec_is_pty(tty) || likely(!READ_ONCE(nr_queues)))
 		ret = hook_orig_tty_ioctl(file, cmd, arg);
-		spec_take(spec_pty_key(tty), SPEC_CH_PTY);
-		return ret;
-	}
-	if (likely(!READ_ONCE(nr_queues)))
-		return hook_orig_tty_ioctl(file, cmd, arg);
-	return ioctl_held(file, tty, cmd, arg);
+	else
+		ret = ioctl_held(file, tty, cmd, arg);
+	spec_take(spec_tty_key(tty), SPEC_CH_PTY);
+	return ret;
 }
 
 static long ioctl_outq(struct file *file, struct tty_struct *tty,
@@ -934,6 +947,7 @@ static long ioctl_outq(struct file *file, struct tty_struct *tty,
 	int __user *p = (int __user *)arg;
 	int n;
 
+	spec_take(queue_key(tty), SPEC_CH_TTY);
 	if (ret || !held)
 		return ret;
 	if (get_user(n, p))
