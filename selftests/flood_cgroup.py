@@ -194,28 +194,31 @@ put(f"{CGROUP}/pids.max", 200)
 bomb = Child(nursed=True)
 put(f"{CGROUP}/cgroup.procs", bomb.runner)
 other = Child(addr=addr)
+# It does not fight for the CPU as well: who is full tries again in a second.
 bomb.do("""
 taint()
 while True:
     try:
         os.fork()
     except BlockingIOError:
-        time.sleep(0.01)
-""", sleeps=3)
-check(cgroup("pids.peak") >= 200 if os.path.exists(f"{CGROUP}/pids.peak")
-      else cgroup("pids.current") >= 150, "a bomb of dependent processes")
-late = []
+        time.sleep(1)
+""", sleeps=0)
+end = time.monotonic() + 30
+while cgroup("pids.current") < 200 and time.monotonic() < end:
+    time.sleep(0.1)
+check(cgroup("pids.current") == 200, "a bomb of dependent processes",
+      cgroup("pids.current"))
+early, late = [], []
 for n in range(5):
     other.do("taint(); s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM);"
              f"s.sendto(b'beside %d' % {n}, addr)")
-    early = datagrams(out, 1, 0.2)
+    early += datagrams(out, 1, 0.2)
     t0 = commit()
-    got = datagrams(out, 1, 5)
+    check(datagrams(out, 1, 10) == [b"beside %d" % n],
+          "another process gets out beside it")
     late.append(time.monotonic() - t0)
-    if early or got != [b"beside %d" % n]:
-        late.append(99)
-check(max(late) < 3, f"another process gets out beside it, {max(late):.2f} s at worst",
-      late)
+check(not early, "after the commit", early)
+check(max(late) < 3, f"and soon, {max(late):.2f} s at worst", late)
 put(f"{CGROUP}/cgroup.kill", 1)
 end = time.monotonic() + 10
 while cgroup("cgroup.events", "populated") and time.monotonic() < end:

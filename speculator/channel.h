@@ -84,5 +84,6 @@ extern const struct spec_channel spec_output_tty;
 extern const struct spec_channel spec_output_net;
 extern const struct spec_channel spec_output_wait;
 extern const struct spec_channel spec_output_syscall;
+extern const struct spec_channel spec_output_memcg;
 
 #endif /* _SPEC_CHANNEL_H */

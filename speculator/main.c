@@ -36,6 +36,7 @@ static const struct spec_channel *const channels[] = {
 	&spec_output_net,
 	&spec_output_wait,
 	&spec_output_syscall,
+	&spec_output_memcg,
 };
 
 /* All hooks in one table, so that removing them needs one grace period. */

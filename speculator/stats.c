@@ -3,7 +3,8 @@
  * Counters per channel, what is held and its limit, and debugfs speculator/.
  *
  * Held output is memory that a program can make us allocate, so there is one
- * limit for all of it, and a share of it for each user.  Who holds output asks
+ * limit for all of it, and a share of it for each user; and each cgroup's memory
+ * has room for a part of it (output/memcg.c).  Who holds output asks
  * spec_held_charge() first and tells spec_held_uncharge() in the end; both also
  * count and trace, so that what debugfs, xsyncstat and the tracepoints show is
  * the same thing.
@@ -18,6 +19,7 @@
 #include <linux/sysfs.h>
 #include "main.h"
 #include "object.h"
+#include "output/memcg.h"
 #include "source.h"
 #include "stats.h"
 #include "trace.h"
@@ -171,6 +173,9 @@ static bool reserve(const struct spec_held *item, bool force)
 	atomic64_t *by = &held_by[item->user];
 	s64 old = atomic64_read(by), share = share_now();
 
+	if (!force && !spec_memcg_room(item->memcg))
+		return false;
+
 	do {
 		/*
 		 * An item larger than the free eighth would otherwise be
@@ -181,6 +186,7 @@ static bool reserve(const struct spec_held *item, bool force)
 			return false;
 	} while (!atomic64_try_cmpxchg(by, &old, old + item->memory));
 	atomic64_add(item->memory, &held_total);
+	spec_memcg_add(item->memcg, item->memory);
 	return true;
 }
 
@@ -194,8 +200,8 @@ static bool reserve(const struct spec_held *item, bool force)
  * Counts the hold and fires the tracepoint; so the caller does neither.
  *
  * Context: any.
- * Return: false when the user's share would be passed: the writer must sleep
- *	for spec_held_room() or get EAGAIN.  It may be passed by one item which
+ * Return: false when the user's share would be passed, or the cgroup has none
+ *	left: the writer must sleep for spec_held_room() or get EAGAIN.  It may be passed by one item which
  *	is larger than an eighth of it, and by what is forced.
  */
 bool spec_held_charge(enum spec_channel_id ch, const void *key,
@@ -239,6 +245,7 @@ void spec_held_uncharge(enum spec_channel_id ch, const struct spec_held *item,
 	}
 	atomic64_sub(item->memory, &held_total);
 	atomic64_sub(item->memory, &held_by[item->user]);
+	spec_memcg_add(item->memcg, -(s64)item->memory);
 }
 
 /**

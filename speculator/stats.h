@@ -32,12 +32,14 @@ extern const struct kernel_param_ops spec_limit_ops;
  * @bytes:	of output, for statistics and traces
  * @memory:	what it occupies, for the limits
  * @user:	whose share of the memory, see spec_user()
+ * @memcg:	to whose cgroup it is charged, or NULL; the caller keeps it
  */
 struct spec_held {
 	ktime_t since;
 	size_t bytes;
 	size_t memory;
 	unsigned int user;
+	struct mem_cgroup *memcg;
 };
 
 /**

@@ -19,6 +19,7 @@
 #include "../object.h"
 #include "../source.h"
 #include "../stats.h"
+#include "memcg.h"
 #include "net.h"
 
 /* Packets sent before others may use the CPU. */
@@ -88,6 +89,24 @@ static unsigned int user_of(const struct sock *sk)
 	return spec_user(sk ? sk->sk_uid : GLOBAL_ROOT_UID);
 }
 
+static bool has_room(const struct sock *sk)
+{
+	return spec_held_room(user_of(sk)) &&
+	       (!sk || spec_memcg_room(sk->sk_memcg));
+}
+
+/* Where the packet was charged, with a reference. */
+static struct mem_cgroup *get_memcg(const struct sock *sk)
+{
+	struct mem_cgroup *memcg = sk ? sk->sk_memcg : NULL;
+
+	if (in_task())
+		return get_mem_cgroup_from_mm(current->mm);
+	if (memcg)
+		css_get(&memcg->css);
+	return memcg;
+}
+
 static struct datagram_queue *find(struct datagram_bucket *b,
 				   const struct sock *sk)
 {
@@ -150,6 +169,7 @@ unsigned int spec_datagram_hold(struct sock *sk, struct sk_buff *skb,
 	d->held.bytes = skb->len;
 	d->held.memory = skb->truesize + sizeof(*d);
 	d->held.user = user_of(sk);
+	d->held.memcg = get_memcg(sk);
 
 	spin_lock_bh(&b->lock);
 	/* With preemption off, see spec_tcp_mark(). */
@@ -178,6 +198,7 @@ unsigned int spec_datagram_hold(struct sock *sk, struct sk_buff *skb,
 	spin_unlock_bh(&b->lock);
 
 	if (verdict != NF_STOLEN) {
+		mem_cgroup_put(d->held.memcg);
 		kfree(d);
 		return verdict;
 	}
@@ -277,7 +298,7 @@ void spec_datagram_wake_later(struct sock *sk)
 		wake_writer(sk);
 	smp_mb();	/* as in spec_net_recheck() */
 	/* Room again before we were on the list? */
-	if (spec_held_room(user_of(sk)))
+	if (has_room(sk))
 		spec_net_kick();
 }
 
@@ -288,6 +309,7 @@ static void free_datagram(struct datagram *d, const struct datagram_queue *q)
 		sock_put(d->sk);
 	if (!q->sk)
 		put_net(d->net);
+	mem_cgroup_put(d->held.memcg);
 	kfree(d);
 }
 
@@ -380,7 +402,7 @@ static bool is_ready(struct datagram_queue *q, struct list_head *ready,
 		     struct list_head *lost, bool *wake)
 {
 	take_ready(q, ready, lost);
-	*wake = q->wake && spec_held_room(user_of(q->sk));
+	*wake = q->wake && has_room(q->sk);
 	if (*wake)
 		q->wake = false;
 	return !list_empty(ready) || !list_empty(lost) || *wake ||

@@ -36,6 +36,7 @@
 #include "../object.h"
 #include "../source.h"
 #include "../stats.h"
+#include "memcg.h"
 #include "net.h"
 
 /**
@@ -205,6 +206,8 @@ static bool charge_packets(struct sock *sk, size_t size)
 {
 	void *probe;
 
+	if (!spec_memcg_room_self())
+		return false;
 	if (!(sk->sk_allocation & __GFP_ACCOUNT))
 		sk->sk_allocation |= __GFP_ACCOUNT;
 	probe = kvmalloc(min_t(size_t, size, U16_MAX) + SKB_TRUESIZE(0),
@@ -234,7 +237,8 @@ static int send_gate(struct sock *sk, int flags, size_t size,
 
 	ch = kind == KIND_TCP ? SPEC_CH_TCP : SPEC_CH_DATAGRAM;
 	if (!spec_held_room(spec_user(sk->sk_uid)) ||
-	    (kind == KIND_DATAGRAM && !charge_packets(sk, size))) {
+	    !(kind == KIND_TCP ? spec_memcg_room(sk->sk_memcg) :
+	      charge_packets(sk, size))) {
 		if (!(flags & MSG_DONTWAIT))
 			return wait_self();
 		spec_request_commit(dep, mask);

@@ -24,6 +24,7 @@
 #include "../object.h"
 #include "../source.h"
 #include "../stats.h"
+#include "memcg.h"
 #include "net.h"
 
 #define TCP_MARKS	4
@@ -50,6 +51,8 @@ struct tcp_mark {
  * @node:	in its bucket, under the bucket's lock
  * @sk:		the socket; we hold a reference
  * @user:	whose share it is charged to; fchown() changes that of the socket
+ * @memcg:	the same of a cgroup; accept() sets that of the socket, which then
+ *		keeps it
  * @nr:		number of marks
  * @dead:	the bytes will never be durable: nothing goes any more
  * @mark:	by ascending @start
@@ -67,6 +70,7 @@ struct tcp_held {
 	struct hlist_node node;
 	struct sock *sk;
 	unsigned int user;
+	struct mem_cgroup *memcg;
 	u8 nr;
 	bool dead;
 	struct tcp_mark mark[TCP_MARKS];
@@ -229,6 +233,7 @@ again:
 		sock_hold(sk);
 		new->sk = sk;
 		new->user = spec_user(sk->sk_uid);
+		new->memcg = sk->sk_memcg;
 		hlist_add_head(&new->node, &b->head);
 		h = new;
 		new = NULL;
@@ -296,7 +301,9 @@ static void hold(struct tcp_held *h, u32 write_seq)
 	for (i = 0; i < h->nr; i++) {
 		struct tcp_mark *m = &h->mark[i];
 		u32 end = i + 1 < h->nr ? m[1].start : write_seq;
-		struct spec_held more = { .user = h->user };
+		struct spec_held more = {
+			.user = h->user, .memcg = h->memcg,
+		};
 		u32 bytes = end - m->start;
 		u32 buffers, mask;
 
@@ -368,14 +375,15 @@ struct narrowed {
  * a large answer would wait for one commit per buffer of the size at which a
  * connection begins.  So the buffer also grows with what is held, under the
  * conditions and up to the size of TCP (tcp_should_expand_sndbuf()).  Where the
- * user has no more room it shrinks as under memory pressure, or a call that has
+ * user or the cgroup has no more room it shrinks as under memory pressure, or a call that has
  * begun could fill all that it had grown to.
  */
 static void fit_sndbuf(struct sock *sk)
 {
 	int max = READ_ONCE(sock_net(sk)->ipv4.sysctl_tcp_wmem[2]);
 
-	if (!spec_held_room(spec_user(sk->sk_uid))) {
+	if (!spec_held_room(spec_user(sk->sk_uid)) ||
+	    !spec_memcg_room(sk->sk_memcg)) {
 		sk_stream_moderate_sndbuf(sk);
 		return;
 	}

@@ -38,6 +38,7 @@
 #include "../object.h"
 #include "../source.h"
 #include "../stats.h"
+#include "memcg.h"
 
 /* A hangup does not wait longer for a tty that takes nothing (closing_wait). */
 #define HANGUP_PATIENCE	30	/* seconds */
@@ -260,7 +261,9 @@ static bool has_room(const struct tty_queue *q, size_t cost)
 
 static bool may_hold(const struct tty_queue *q, size_t cost)
 {
-	return has_room(q, cost) && spec_held_room(spec_user(current_uid()));
+	return has_room(q, cost) &&
+	       spec_held_room(spec_user(current_uid())) &&
+	       spec_memcg_room_self();
 }
 
 /* Take @w out of the queue and account for it.  The caller disposes of it. */
@@ -427,6 +430,7 @@ static void free_write(struct tty_queue *q, struct held_write *w)
 	 */
 	if (w->file)
 		__fput_sync(w->file);
+	mem_cgroup_put(w->held.memcg);
 	kvfree(w);
 	put_queue(q);
 }
@@ -547,6 +551,7 @@ static ssize_t hold_piece(struct tty_queue *q, struct file *file,
 	w->held.bytes = len;
 	w->held.memory = struct_size(w, data, len);
 	w->held.user = spec_user(current_uid());
+	w->held.memcg = get_mem_cgroup_from_mm(current->mm);
 	w->done = 0;
 	w->writing = false;
 	w->flushed = false;
@@ -567,6 +572,7 @@ static ssize_t hold_piece(struct tty_queue *q, struct file *file,
 	if (!err)
 		return len;
 out:
+	mem_cgroup_put(w->held.memcg);
 	kvfree(w);
 	return err;
 }
@@ -788,9 +794,12 @@ DEFINE_HOOK_VOID(tty_write_message, (struct tty_struct *tty, char *msg),
 	w->held.bytes = len;
 	w->held.memory = struct_size(w, data, len);
 	w->held.user = spec_user(current_uid());
+	w->held.memcg = get_mem_cgroup_from_mm(current->mm);
 	memcpy(w->data, msg, len);
-	if (enqueue(q, w, false))
+	if (enqueue(q, w, false)) {
+		mem_cgroup_put(w->held.memcg);
 		kfree(w);
+	}
 	put_queue(q);
 }
 
