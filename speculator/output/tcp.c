@@ -30,6 +30,12 @@
 #define TCP_MARKS	4
 #define DIVERTED_BITS	12
 
+/* Of an empty buffer: __alloc_skb() takes all that kmalloc() gives it. */
+#define BUFFER_MEMORY							\
+	(SKB_DATA_ALIGN(sizeof(struct sk_buff)) +			\
+	 roundup_pow_of_two(SKB_DATA_ALIGN(MAX_TCP_HEADER) +		\
+			    SKB_DATA_ALIGN(sizeof(struct skb_shared_info))))
+
 /**
  * struct tcp_mark - bytes from here on depend on something
  * @start:	sequence number of the first of them
@@ -312,8 +318,7 @@ static void hold(struct tcp_held *h, u32 write_seq)
 		/* A byte of its own buffer (MSG_EOR) is not one byte of memory. */
 		buffers = new_buffers(h);
 		more.bytes = bytes - m->held.bytes;
-		more.memory = more.bytes +
-			buffers * SKB_TRUESIZE(MAX_TCP_HEADER);
+		more.memory = more.bytes + buffers * BUFFER_MEMORY;
 		spec_held_charge(SPEC_CH_TCP, h->sk, &more, true);
 		if (!m->items++) {
 			m->held = more;
@@ -375,8 +380,8 @@ struct narrowed {
  * a large answer would wait for one commit per buffer of the size at which a
  * connection begins.  So the buffer also grows with what is held, under the
  * conditions and up to the size of TCP (tcp_should_expand_sndbuf()).  Where the
- * user or the cgroup has no more room it shrinks as under memory pressure, or a call that has
- * begun could fill all that it had grown to.
+ * user or the cgroup has no more room it shrinks as under memory pressure, or a
+ * call that has begun could fill all that it had grown to.
  */
 static void fit_sndbuf(struct sock *sk)
 {
