@@ -65,7 +65,7 @@ addr = out.getsockname()
 
 # --- packets -------------------------------------------------------------------
 PACKETS = """
-sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(120)]
+sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(90)]
 taint()
 result = [0, 0]
 for s in sockets:
@@ -96,7 +96,7 @@ child.do("sockets[0].setblocking(True)\n"
          "for n in range(200): sockets[0].sendto(bytes(8000), addr)", sleeps=1)
 committed = commit()
 log = child.answer()
-check(log[0]["result"] and log[0]["result"][1] == 120,
+check(log[0]["result"] and log[0]["result"][1] == 90,
       "who does not want to wait gets EAGAIN", log[0])
 check("errno" not in log[1] and log[1]["end"] > committed,
       "who does waits, and goes on after the commit", log[1])
@@ -159,7 +159,7 @@ t = os.open('/dev/tty20', os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
 taint()
 result = 0
 try:
-    while result < 48 << 20:
+    while result < 36 << 20:
         result += os.write(t, b'x' * 65536)
 except BlockingIOError:
     pass
@@ -190,35 +190,37 @@ check(cgroup("memory.events", "oom_kill") == 0, "nobody was killed for memory")
 
 # --- a fork bomb ---------------------------------------------------------------------
 put(f"{CGROUP}/memory.max", 512 * MIB)
-put(f"{CGROUP}/pids.max", 200)
+put(f"{CGROUP}/pids.max", 100)
 bomb = Child(nursed=True)
 put(f"{CGROUP}/cgroup.procs", bomb.runner)
 other = Child(addr=addr)
-# It does not fight for the CPU as well: who is full tries again in a second.
+# A fork that is refused costs as much as another: who is full rests.
 bomb.do("""
 taint()
 while True:
     try:
         os.fork()
     except BlockingIOError:
-        time.sleep(1)
+        time.sleep(10)
 """, sleeps=0)
 end = time.monotonic() + 30
-while cgroup("pids.current") < 200 and time.monotonic() < end:
+while cgroup("pids.current") < 100 and time.monotonic() < end:
     time.sleep(0.1)
-check(cgroup("pids.current") == 200, "a bomb of dependent processes",
+check(cgroup("pids.current") == 100, "a bomb of dependent processes",
       cgroup("pids.current"))
+while datagrams(out, 1, 1):         # of the packets above
+    pass
 early, late = [], []
 for n in range(5):
     other.do("taint(); s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM);"
              f"s.sendto(b'beside %d' % {n}, addr)")
     early += datagrams(out, 1, 0.2)
     t0 = commit()
-    check(datagrams(out, 1, 10) == [b"beside %d" % n],
+    check(datagrams(out, 1, 20) == [b"beside %d" % n],
           "another process gets out beside it")
     late.append(time.monotonic() - t0)
 check(not early, "after the commit", early)
-check(max(late) < 3, f"and soon, {max(late):.2f} s at worst", late)
+check(max(late) < 5, f"and soon, {max(late):.2f} s at worst", late)
 put(f"{CGROUP}/cgroup.kill", 1)
 end = time.monotonic() + 10
 while cgroup("cgroup.events", "populated") and time.monotonic() < end:

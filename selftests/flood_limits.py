@@ -205,4 +205,5 @@ for child in [busy, *others]:
     child.end()
 
 out.close()
+os.close(taint_fd)      # it keeps the source
 done()
