@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: extra timeout=180
+# vm: timeout=150
 """Memory and number of processes of a cgroup: who floods pays for it himself.
 
 Law 3: what is held is memory of the writer's cgroup, and where that has no room

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: extra timeout=180
+# vm: timeout=120
 """Users who fill every held queue: limits hold, others keep working.
 
 Law 3: what is held is bounded, and pushes back on its writer and on nobody
