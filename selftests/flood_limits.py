@@ -34,11 +34,18 @@ def parameter(name, value):
         file.write(str(value))
 
 
+LIMIT = "/sys/kernel/debug/speculator/limit"
+
+
+def limits():
+    with open(LIMIT) as file:
+        head, row = file.read().splitlines()
+    return dict(zip(head.split(), map(int, row.split())))
+
+
 def limit():
     """Memory held in all, and the most of it that is one user's."""
-    with open("/sys/kernel/debug/speculator/limit") as file:
-        head, row = file.read().splitlines()
-    values = dict(zip(head.split(), map(int, row.split())))
+    values = limits()
     return values["held_memory"], values["most_of_a_user"]
 
 
@@ -101,6 +108,10 @@ check(third.last()["result"] == 5000, "a third user's connection too")
 check(receive(conn[1], 5000) == b"third" * 1000, "and its bytes come out")
 time.sleep(0.5)
 check(limit() == (0, 0), "nothing is charged after the commit", limit())
+check(total <= limits()["held_peak"] <= 2 * MIB, "the peak is kept", limits())
+with open(LIMIT, "w") as file:
+    file.write("0")
+check(limits()["held_peak"] == 0, "until something is written there", limits())
 datagrams(out, 10000, 0.5)
 for child in (hog, again, other, third, clean):
     child.end()

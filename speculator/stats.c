@@ -62,6 +62,7 @@ static struct held held[SPEC_CH_NR];
 static struct histogram waited[SPEC_CH_NR];
 
 static atomic64_t held_total;		/* memory of all items */
+static atomic64_t held_peak;		/* the most it has been */
 static atomic64_t held_refused;		/* charges that didn't fit */
 static struct spec_limit held_limit = {
 	.value = 64UL << 20, .min = PAGE_SIZE, .size = 1,
@@ -167,6 +168,14 @@ bool spec_held_room(unsigned int user)
 	return atomic64_read(&held_by[user]) <= low_water(share_now());
 }
 
+static void raise_peak(s64 now)
+{
+	s64 old = atomic64_read(&held_peak);
+
+	while (now > old && !atomic64_try_cmpxchg(&held_peak, &old, now))
+		;
+}
+
 /* Take a part of the limit.  Racing writers may pass it by an item each. */
 static bool reserve(const struct spec_held *item, bool force)
 {
@@ -185,7 +194,7 @@ static bool reserve(const struct spec_held *item, bool force)
 		    old > low_water(share))
 			return false;
 	} while (!atomic64_try_cmpxchg(by, &old, old + item->memory));
-	atomic64_add(item->memory, &held_total);
+	raise_peak(atomic64_add_return(item->memory, &held_total));
 	spec_memcg_add(item->memcg, item->memory);
 	return true;
 }
@@ -354,13 +363,34 @@ static int limit_show(struct seq_file *m, void *unused)
 
 	for (i = 0; i < ARRAY_SIZE(held_by); i++)
 		most = max_t(s64, most, atomic64_read(&held_by[i]));
-	seq_puts(m, "held_memory held_limit refused most_of_a_user\n");
-	seq_printf(m, "%lld %lu %lld %lld\n", atomic64_read(&held_total),
+	seq_puts(m, "held_memory held_limit refused most_of_a_user held_peak\n");
+	seq_printf(m, "%lld %lu %lld %lld %lld\n", atomic64_read(&held_total),
 		   READ_ONCE(held_limit.value), atomic64_read(&held_refused),
-		   most);
+		   most, atomic64_read(&held_peak));
 	return 0;
 }
-DEFINE_SHOW_ATTRIBUTE(limit);
+
+static int limit_open(struct inode *inode, struct file *file)
+{
+	return single_open(file, limit_show, NULL);
+}
+
+/* Whatever is written: the peak is that from now on. */
+static ssize_t limit_write(struct file *file, const char __user *buf,
+			   size_t count, loff_t *pos)
+{
+	atomic64_set(&held_peak, atomic64_read(&held_total));
+	return count;
+}
+
+static const struct file_operations limit_fops = {
+	.owner = THIS_MODULE,
+	.open = limit_open,
+	.read = seq_read,
+	.write = limit_write,
+	.llseek = seq_lseek,
+	.release = single_release,
+};
 
 static int sources_show(struct seq_file *m, void *unused)
 {
@@ -408,7 +438,7 @@ int spec_stats_init(void)
 	debugfs_create_file("channels", 0400, dir, NULL, &channels_fops);
 	debugfs_create_file("held", 0400, dir, NULL, &held_fops);
 	debugfs_create_file("waits", 0400, dir, NULL, &waits_fops);
-	debugfs_create_file("limit", 0400, dir, NULL, &limit_fops);
+	debugfs_create_file("limit", 0600, dir, NULL, &limit_fops);
 	debugfs_create_file("hooks", 0400, dir, NULL, &hooks_fops);
 	spec_debugfs = dir;
 	return 0;
