@@ -83,7 +83,7 @@ struct xsync_stats {
 	struct dentry *dir;
 };
 
-#define XSYNC_RECENT 8
+#define XSYNC_RECENT 64
 
 /**
  * struct xsync_recent - an inode that a CPU has made dependent
