@@ -18,6 +18,7 @@
 #include <linux/cache.h>
 #include <linux/delay.h>
 #include <linux/hash.h>
+#include <linux/iversion.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/pagemap.h>
@@ -399,7 +400,7 @@ DEFINE_HOOK_INSTEAD(ext4_write_begin, int,
 	ret = hook_orig_ext4_write_begin(file, mapping, pos, len, pagep,
 					 fsdata);
 	handle = current->journal_info;
-	if (!ret && handle && handle->h_transaction)
+	if (!ret && handle && !is_put(handle, mapping->host))
 		put_inode(mapping->host, handle->h_transaction->t_tid);
 	return ret;
 }
@@ -473,16 +474,19 @@ DEFINE_HOOK_INSTEAD(ext4_page_mkwrite, vm_fault_t, (struct vm_fault *vmf),
 DEFINE_HOOK_INSTEAD(file_update_time, int, (struct file *file), (file))
 {
 	struct inode *inode = file_inode(file);
-	struct timespec64 now = current_time(inode);
 	journal_t *journal = NULL;
 	struct xsync_mount *x;
+	struct timespec64 now;
 	handle_t *handle;
 	int err;
 
-	if (!is_ours(inode) || current->journal_info ||
-	    (timespec64_equal(&inode->i_mtime, &now) &&
-	     timespec64_equal(&inode->i_ctime, &now)))
+	if (!is_ours(inode) || current->journal_info)
 		return HOOK_ORIGINAL;
+	now = current_time(inode);
+	/* As the original would find: most often there is nothing to do. */
+	if (timespec64_equal(&inode->i_mtime, &now) &&
+	    timespec64_equal(&inode->i_ctime, &now))
+		return inode_iversion_need_inc(inode) ? HOOK_ORIGINAL : 0;
 	rcu_read_lock();
 	x = xsync_mount_of(inode->i_sb);
 	if (x && READ_ONCE(x->tainting))
