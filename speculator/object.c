@@ -155,20 +155,9 @@ static void note_only(struct spec_entry *e)
 	smp_store_release(&e->only, only);	/* with is_as_late() */
 }
 
-/**
- * spec_merge_one - make a key depend on @dep, and no other
- * @key: any key
- * @ch: the channel, for statistics
- * @dep: what to depend on
- * @mask: the components of @dep that count
- *
- * Never fails: without memory the dependency becomes everybody's.
- *
- * Context: any, interrupts off included.
- * Return: whether the key depended on less before.
- */
-bool spec_merge_one(const void *key, enum spec_channel_id ch,
-		    const struct spec_dep *dep, u32 mask)
+/* Make the entry of @key depend on @dep, or make one. */
+static bool raise(const void *key, enum spec_channel_id ch,
+		  const struct spec_dep *dep, u32 mask)
 {
 	unsigned int bucket = hash_ptr(key, SPEC_BUCKET_BITS);
 	raw_spinlock_t *lock = &bucket_locks[bucket & ((1 << LOCK_BITS) - 1)];
@@ -176,8 +165,6 @@ bool spec_merge_one(const void *key, enum spec_channel_id ch,
 	unsigned long flags;
 
 again:
-	if (covered(key, dep, mask))
-		return false;
 	rcu_read_lock_sched();
 	e = spec_find(key);
 	rcu_read_unlock_sched();
@@ -225,6 +212,24 @@ again:
 }
 
 /**
+ * spec_merge_one - make a key depend on @dep, and no other
+ * @key: any key
+ * @ch: the channel, for statistics
+ * @dep: what to depend on
+ * @mask: the components of @dep that count
+ *
+ * Never fails: without memory the dependency becomes everybody's.
+ *
+ * Context: any, interrupts off included.
+ * Return: whether the key depended on less before.
+ */
+bool spec_merge_one(const void *key, enum spec_channel_id ch,
+		    const struct spec_dep *dep, u32 mask)
+{
+	return !covered(key, dep, mask) && raise(key, ch, dep, mask);
+}
+
+/**
  * spec_merge - make a key depend on @dep, and whoever sees what it stores
  * @key: any key
  * @ch: the channel, for statistics
@@ -252,8 +257,7 @@ bool spec_merge(const void *key, enum spec_channel_id ch,
 	}
 	if (unlikely(spec_mapped(key)))
 		return spec_mapped_merge(key, ch, dep, mask);
-	if (!spec_merge_one(key, ch, dep, mask))
-		return false;
+	raise(key, ch, dep, mask);
 	/* The entry before the link; pairs with smp_mb() in flow/memory.c. */
 	smp_mb();
 	if (unlikely(spec_mapped(key)))
