@@ -184,7 +184,6 @@ static bool reserve(const struct spec_held *item, bool force)
 
 	if (!force && !spec_memcg_room(item->memcg))
 		return false;
-
 	do {
 		/*
 		 * An item larger than the free eighth would otherwise be
@@ -210,8 +209,9 @@ static bool reserve(const struct spec_held *item, bool force)
  *
  * Context: any.
  * Return: false when the user's share would be passed, or the cgroup has none
- *	left: the writer must sleep for spec_held_room() or get EAGAIN.  It may be passed by one item which
- *	is larger than an eighth of it, and by what is forced.
+ *	left: the writer must sleep for spec_held_room() or get EAGAIN.  The share
+ *	may be passed by one item which is larger than an eighth of it, and by what
+ *	is forced.
  */
 bool spec_held_charge(enum spec_channel_id ch, const void *key,
 		      struct spec_held *item, bool force)
