@@ -13,6 +13,18 @@
 #define compat_idmap	mnt_idmap
 #endif
 
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
+#define compat_ctime(inode)	((inode)->i_ctime)
+#else
+#define compat_ctime(inode)	inode_get_ctime(inode)
+#endif
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
+#define compat_mtime(inode)	((inode)->i_mtime)
+#else
+#define compat_mtime(inode)	inode_get_mtime(inode)
+#endif
+
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
 #define fd_file(f) ((f).file)
 

@@ -9,6 +9,9 @@
 #include <net/inet_connection_sock.h>
 #include <net/inet_sock.h>
 #include <net/tcp.h>
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
+#include <net/proto_memory.h>
+#endif
 
 /* Does splicing and sendfile go through sock->ops->sendpage? */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)

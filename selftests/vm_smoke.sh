@@ -18,7 +18,12 @@ fsync_is_blocked() {
 	! fsync_ended_within 3 && grep -q fsync "/proc/$fsync/stack"
 }
 
-ksft_test "the kernel is Debian's" grep -q 'Debian 6\.1\.' /proc/version
+if [ "$SLOWNESS" -eq 1 ]; then
+	ksft_test "the kernel is Debian's" \
+		grep -q 'Debian 6\.1\.' /proc/version
+else
+	ksft_skip "the kernel is Debian's" "a debug kernel"
+fi
 
 ksft_test "a file system behind the gate" gate_setup plain
 gate_suspend

@@ -27,6 +27,7 @@
 #include "hook.h"
 #include "trace.h"
 #include "../compat/bdev.h"
+#include "../compat/fs.h"
 
 struct ext4_iloc;
 
@@ -476,16 +477,17 @@ DEFINE_HOOK_INSTEAD(file_update_time, int, (struct file *file), (file))
 	struct inode *inode = file_inode(file);
 	journal_t *journal = NULL;
 	struct xsync_mount *x;
-	struct timespec64 now;
+	struct timespec64 now, mtime, ctime;
 	handle_t *handle;
 	int err;
 
 	if (!is_ours(inode) || current->journal_info)
 		return HOOK_ORIGINAL;
 	now = current_time(inode);
+	mtime = compat_mtime(inode);
+	ctime = compat_ctime(inode);
 	/* As the original would find: most often there is nothing to do. */
-	if (timespec64_equal(&inode->i_mtime, &now) &&
-	    timespec64_equal(&inode->i_ctime, &now))
+	if (timespec64_equal(&mtime, &now) && timespec64_equal(&ctime, &now))
 		return inode_iversion_need_inc(inode) ? HOOK_ORIGINAL : 0;
 	rcu_read_lock();
 	x = xsync_mount_of(inode->i_sb);
