@@ -320,6 +320,55 @@ def kills():
         killed(f"kill {n}", Writer.kill, suspended=n % 2)
 
 
+def last_close():
+    """The last who has a serial line open was killed, and does not wait for it.
+
+    What he has written goes to the driver at the commit, in the moment in which
+    he closes it: another close makes him wait until then. He is in no hurry, so
+    that ours is first now and then.
+    """
+    name = "last close"
+    if not wanted(name):
+        return
+    mkfs(disk.device)
+    check(mount(disk.device), f"{name}: mounted")
+    spinners = [Actor(), Actor()]
+    for spinner in spinners:
+        spinner.do("os.nice(8)\nwhile True: pass", sleeps=0)
+    early, heard = [], []
+    for n in range(6):
+        mark = bytes([65 + n]) * 5
+
+        def count():
+            with open(SERIAL, "rb") as file:
+                return file.read().count(mark) * len(mark)
+        disk.suspend()
+        writer = Actor(mark=mark * 700, mnt=MNT, ip=IN4,
+                       tty=os.environ["XSYNC_SERIAL2"])
+        writer.do("""
+import signal
+t = os.open(tty, os.O_WRONLY | os.O_NOCTTY)
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP,
+             socket.inet_aton('239.1.2.3') + socket.inet_aton(ip))
+os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+os.close(os.open(mnt + '/file', os.O_CREAT | os.O_WRONLY))
+os.write(t, mark)
+os.kill(os.getpid(), signal.SIGKILL)
+""", sleeps=1)
+        early.append(count())
+        disk.resume()
+        until(lambda: count() == 3500, 10)
+        heard.append(count())
+        writer.end()
+    for spinner in spinners:
+        os.kill(spinner.runner, signal.SIGKILL)
+        spinner.end()
+    check(not any(early), f"{name}: held until the commit", early)
+    check(heard == [3500] * 6, f"{name}: nothing is lost", heard)
+    check(umount(), f"{name}: umount")
+
+
 JOIN = f"""
 with open('{CGROUP}cgroup.procs', 'w') as file:
     file.write(str(os.getpid()))
@@ -378,6 +427,7 @@ frozen()
 unmounted("-f")
 unmounted("-l")
 kills()
+last_close()
 ooms()
 resized()
 disk.remove()

@@ -463,10 +463,15 @@ static struct held_write *next_ready(struct tty_queue *q)
 	return w;
 }
 
+/*
+ * What has been pushed may still be in the driver, which throws it away if the
+ * last who closes the tty was killed: he does not wait for it.  He was told that
+ * it is written, maybe long ago.  So the tty is kept open until it is out.
+ */
 static void push_fn(struct work_struct *work)
 {
 	struct tty_queue *q = container_of(work, struct tty_queue, work);
-	struct held_write *w;
+	struct held_write *w, *last = NULL;
 
 	while ((w = next_ready(q))) {
 		push(q, w);
@@ -474,9 +479,17 @@ static void push_fn(struct work_struct *work)
 		unqueue(q, w, false);
 		spin_unlock(&queues_lock);
 		tell_waiters(q);
-		free_write(q, w);
+		if (!last || w->file)
+			swap(w, last);
+		if (w)
+			free_write(q, w);
 	}
 	free_dead(q);
+	if (last) {
+		if (last->file)
+			tty_wait_until_sent(q->tty, HANGUP_PATIENCE * HZ);
+		free_write(q, last);
+	}
 	put_queue(q);
 }
 
