@@ -456,6 +456,8 @@ class Writer:
 
 def survived(directory=MNT):
     """How many numbers are on the disk without a gap."""
+    if not os.path.exists(f"{directory}/log"):
+        return 0
     with open(f"{directory}/log", "rb") as file:
         text = file.read()
     n = 0
