@@ -343,7 +343,7 @@ def last_close():
             with open(SERIAL, "rb") as file:
                 return file.read().count(mark) * len(mark)
         disk.suspend()
-        writer = Actor(mark=mark * 700, mnt=MNT, ip=IN4,
+        writer = Actor(mark=mark * 700, path=f"{MNT}/{n}", ip=IN4,
                        tty=os.environ["XSYNC_SERIAL2"])
         writer.do("""
 import signal
@@ -352,7 +352,7 @@ s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP,
              socket.inet_aton('239.1.2.3') + socket.inet_aton(ip))
 os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-os.close(os.open(mnt + '/file', os.O_CREAT | os.O_WRONLY))
+os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
 os.write(t, mark)
 os.kill(os.getpid(), signal.SIGKILL)
 """, sleeps=1)
