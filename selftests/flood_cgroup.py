@@ -103,6 +103,20 @@ check("errno" not in log[1] and log[1]["end"] > committed,
 time.sleep(0.5)
 check(held_memory() == 0 and cgroup("memory.current") < current - memory / 2,
       "nothing is charged after it", cgroup("memory.current"))
+
+# What is left is not enough for what it does next, and would be without us.
+size = ROOM - cgroup("memory.current") - 2 * MIB
+child.do(PACKETS)
+check(cgroup("memory.current") + size > ROOM + MIB,
+      "what is held takes room from its writer", (cgroup("memory.current"), size))
+child.do(f"x = b'x' * {size}; del x", sleeps=2)
+waits = child.stage()[1] < child.orders
+committed = commit()
+log = child.answer()
+check(waits and log[1]["end"] > committed,
+      "who needs it waits for the commit", log[1])
+check(cgroup("memory.events", "oom") and not cgroup("memory.events", "oom_kill"),
+      "instead of being killed")
 child.end()
 
 # --- TCP -------------------------------------------------------------------------
@@ -132,6 +146,7 @@ for s in sockets:
     except BlockingIOError:
         pass
 """)
+    time.sleep(2.5)     # the kernel sums it up every two seconds
     memory = held_memory()
     charged = cgroup("memory.stat", "sock")
     commit()

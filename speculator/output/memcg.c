@@ -53,9 +53,9 @@ void spec_memcg_add(struct mem_cgroup *memcg, s64 memory)
  */
 static bool has_room(struct mem_cgroup *memcg)
 {
-	u64 pages = min(READ_ONCE(memcg->memory.max),
-			READ_ONCE(memcg->memory.high));
-	u64 share = pages * PAGE_SIZE / 2;
+	unsigned long pages = min(READ_ONCE(memcg->memory.max),
+				  READ_ONCE(memcg->memory.high));
+	s64 share = pages * PAGE_SIZE / 2;
 
 	return pages == PAGE_COUNTER_MAX ||
 	       atomic64_read(counter(memcg)) <= share - share / 8;
