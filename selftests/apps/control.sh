@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: own timeout=300
+# vm: own timeout=1200
 #
 # The negative control of this folder: programs that do differ on an xsync mount,
 # each of which must fail in its row and in no other.

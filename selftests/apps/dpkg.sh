@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: own timeout=900
+# vm: own timeout=1200
 #
 # dpkg and apt in a minimal Debian on the mount, from a repository there.
 

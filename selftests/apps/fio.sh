@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: own timeout=600
+# vm: own timeout=1200
 #
 # fio writes with each engine, in random order, with fsync and O_DIRECT, and
 # verifies what it has written; and again after umount.
@@ -15,7 +15,7 @@ jobs_of() {
 
 	for engine in $engines; do
 		fio --name="$engine" --ioengine="$engine" --filename="$engine" \
-			--rw=randwrite --bsrange=4k-64k --blockalign=4k --size=8m \
+			--rw=randwrite --bsrange=4k-64k --blockalign=4k --size=4m \
 			--iodepth=8 --randseed=1 --verify=crc32c --verify_fatal=1 \
 			"$@" >"$WORK/$engine" 2>&1
 		echo "$engine: $? $(grep -c 'err= 0' "$WORK/$engine")"
@@ -27,8 +27,8 @@ app() {
 	jobs_of --fsync=16
 	tree_of .
 	fio --name=direct --filename=direct --ioengine=libaio --direct=1 --rw=randrw \
-		--bs=4k --size=8m --iodepth=16 --verify=sha1 --numjobs=1 \
-		--io_size=8m >&2
+		--bs=4k --size=4m --iodepth=16 --verify=sha1 --numjobs=1 \
+		--io_size=4m >&2
 	echo "direct: $?"
 	fio --name=sync --filename=sync --ioengine=psync --sync=dsync --rw=write \
 		--bs=4k --size=1m --verify=md5 >&2

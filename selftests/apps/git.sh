@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: own timeout=600
+# vm: own timeout=1200
 #
 # git: clone, commit, merge, rebase, repack, gc, fsck, with fsync everywhere.
 

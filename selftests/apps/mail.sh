@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: own timeout=600
+# vm: own timeout=1200
 #
 # Postfix with its queue and the mail on the mount: what it has accepted, by SMTP
 # from the machine and from outside, and by sendmail, is delivered.
 
 . "$(dirname "$0")/lib.sh"
 
-export messages=${MESSAGES:-40}
+export messages=${MESSAGES:-20}
 
 # Another mail server may be installed on the host: the package is only unpacked,
 # in the guest.

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: own mem=3072 timeout=1200
+# vm: own mem=3072 timeout=1800
 #
 # MariaDB's own tests, as Debian packages them: a part of the main suite, and of
 # InnoDB's those that kill the server and look at what it recovers.

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: own timeout=600
+# vm: own timeout=1200
 #
 # nginx: files, uploads, a cache and logs on the mount, for a client on the
 # machine and for one outside, which is told of an upload when it is durable.

@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: own timeout=900
+# vm: own timeout=1200
 #
 # PostgreSQL with checksums: postgres.sql, pgbench, a crash under load (kill -9 of
 # all its processes), a base backup, dump and restore, and its own checks.
 
 . "$(dirname "$0")/lib.sh"
 
-clients=4 transactions=${TRANSACTIONS:-100}
+clients=4 transactions=${TRANSACTIONS:-50}
 sql=$LIB_REPO/selftests/apps/postgres.sql
 
 query() {

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: own mem=3072 timeout=1200
+# vm: own mem=3072 timeout=1800
 #
 # Python's own tests of sockets, asyncio and multiprocessing. Of the latter two
 # not all, which would take too long.

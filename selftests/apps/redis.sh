@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: own timeout=600
+# vm: own timeout=1200
 #
 # Redis with its append-only file, always and each second: what clients have
 # been told is there after kill -9, after a rewrite, and in a snapshot.
 
 . "$(dirname "$0")/lib.sh"
 
-requests=${REQUESTS:-1000}
+requests=${REQUESTS:-400}
 
 cli() {
 	redis-cli -s "$WORK/socket" "$@"

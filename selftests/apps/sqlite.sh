@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: own timeout=600
+# vm: own timeout=1200
 #
 # SQLite with each journal: processes that compete, one that is killed in the
 # middle, a database with all kinds of tables and indexes.
 
 . "$(dirname "$0")/lib.sh"
 
-rows=${ROWS:-150}
+rows=${ROWS:-40}
 # All but the log, whose order is a matter of time.
 dump='.dump t w audit words box sum'
 

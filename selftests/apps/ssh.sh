@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: own timeout=600
+# vm: own timeout=1200
 #
 # An ssh server on the mount: commands, terminals, scp, sftp and rsync by a client
 # on the machine and by one outside.

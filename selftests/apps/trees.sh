@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: own timeout=600
+# vm: own timeout=1200
 #
 # Trees of files: tar, cp -a, rsync, find and rm, with links, holes, attributes
 # and long names.
