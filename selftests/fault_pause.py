@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-# vm: own extra timeout=900 mem=1024 expect=".*(INFO: task .* blocked).*"
+# vm: own extra timeout=1800 mem=1024 expect=".*(INFO: task .* blocked).*"
 """Faults that pass: a disk that stands still, no room, a freeze, a kill.
 
 Laws: nothing is told before it is durable, and once the fault is over all that
