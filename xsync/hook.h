@@ -16,7 +16,41 @@
  * the original itself does so for an xsync mount only, which holds the module.
  */
 #define DEFINE_HOOK_INSTEAD(fn, ret, proto, args)			\
-	__HOOK_DECLARE(fn, ret, proto, __HOOK_ALWAYS);			\
+	__DEFINE_HOOK_INSTEAD(fn, ret, proto, args, __HOOK_ALWAYS)
+
+/*
+ * The same for a function whose first argument is a file, and which is called for
+ * every write, to a pipe as well: the stub returns at once, after six instructions,
+ * when the file is not on an xsync mount. The offsets come from hook_offsets().
+ */
+#define DEFINE_HOOK_INSTEAD_FILE(fn, ret, proto, args)			\
+	__DEFINE_HOOK_INSTEAD(fn, ret, proto, args, __HOOK_IF_FILE_OURS)
+
+#define __HOOK_IF_FILE_OURS						\
+	    "	mov hook_f_inode(%rdi),%rax\n"				\
+	    "	mov hook_i_sb(%rax),%rax\n"				\
+	    "	mov hook_s_op(%rax),%rax\n"				\
+	    "	cmpq $xsync_put_super,hook_put_super(%rax)\n"		\
+	    "	je 1f\n"						\
+	    "	" ASM_RET						\
+	    "1:\n"
+
+#define __HOOK_OFFSET(struct_name, member)				\
+	asm volatile(".set hook_" #member ", %c0" : :			\
+		     "i" (offsetof(struct struct_name, member)))
+
+/* Never called: in a file that uses it, tells the assembler where things are. */
+#define DEFINE_HOOK_OFFSETS						\
+	static void __used hook_offsets(void)				\
+	{								\
+		__HOOK_OFFSET(file, f_inode);				\
+		__HOOK_OFFSET(inode, i_sb);				\
+		__HOOK_OFFSET(super_block, s_op);			\
+		__HOOK_OFFSET(super_operations, put_super);		\
+	}
+
+#define __DEFINE_HOOK_INSTEAD(fn, ret, proto, args, test)		\
+	__HOOK_DECLARE(fn, ret, proto, test);				\
 	static __always_inline long hook_instead_##fn proto;		\
 	static __always_inline ret hook_body_##fn proto			\
 	{								\

@@ -31,6 +31,8 @@
 
 struct ext4_iloc;
 
+DEFINE_HOOK_OFFSETS
+
 /* What ext4_dirty_inode() reserves in the journal. */
 #define DIRTY_INODE_BLOCKS 2
 
@@ -472,7 +474,7 @@ DEFINE_HOOK_INSTEAD(ext4_page_mkwrite, vm_fault_t, (struct vm_fault *vmf),
  * store through a mapping there is no lock to look at. So a handle is started
  * first, with what ext4_dirty_inode() will want of it.
  */
-DEFINE_HOOK_INSTEAD(file_update_time, int, (struct file *file), (file))
+DEFINE_HOOK_INSTEAD_FILE(file_update_time, int, (struct file *file), (file))
 {
 	struct inode *inode = file_inode(file);
 	journal_t *journal = NULL;
@@ -506,7 +508,7 @@ DEFINE_HOOK_INSTEAD(file_update_time, int, (struct file *file), (file))
 }
 
 /* As the original, in two steps: the second is the above. */
-DEFINE_HOOK_INSTEAD(file_modified, int, (struct file *file), (file))
+DEFINE_HOOK_INSTEAD_FILE(file_modified, int, (struct file *file), (file))
 {
 	int err;
 
