@@ -259,7 +259,9 @@ def modify(n):
     if n % 8 == 0:
         new = os.open("new", os.O_WRONLY | os.O_CREAT, 0o600)
         try:
-            os.write(new, bytes(fat))
+            short = fat - os.write(new, bytes(fat))
+            if short:
+                os.write(new, bytes(short))     # which says why
         finally:
             os.close(new)
         os.rename("new", "old")
