@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* vm: extra timeout=1000 */
+/* vm: own extra mem=4096 timeout=1000 */
 /*
  * An unprivileged user who makes 100,000 objects or 10,000 processes dependent.
  *
