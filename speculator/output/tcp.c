@@ -698,7 +698,8 @@ static bool abort_unowned(struct sock *sk)
 	if (sock_owned_by_user(sk))
 		goto out;
 	ret = true;
-	if (sk->sk_state == TCP_CLOSE)
+	/* Disconnected since, and maybe listening: then nothing is queued. */
+	if (sk->sk_state == TCP_CLOSE || sk->sk_state == TCP_LISTEN)
 		goto out;
 	if ((1 << sk->sk_state) & (TCPF_ESTABLISHED | TCPF_CLOSE_WAIT | TCPF_SYN_RECV |
 				   TCPF_FIN_WAIT1 | TCPF_FIN_WAIT2))
