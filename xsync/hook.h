@@ -20,7 +20,7 @@
 
 /*
  * The same for a function whose first argument is a file, and which is called for
- * every write, to a pipe as well: the stub returns at once, after six instructions,
+ * every write, to a pipe as well: its entry returns at once, after six instructions,
  * when the file is not on an xsync mount. The offsets come from hook_offsets().
  */
 #define DEFINE_HOOK_INSTEAD_FILE(fn, ret, proto, args)			\
