@@ -740,6 +740,33 @@ static void console_held_b(void)
 		_exit(97);
 }
 
+/* The leader of a session exits, and who has its terminal open reads the end. */
+static void mk_hangup(void)
+{
+	mk_pipe();
+	slave = open("/dev/tty15", O_RDWR | O_NOCTTY);
+	/* The parent is told of no exit but that of who is killed in the end. */
+	third = fork();
+	if (third)
+		return;
+	if (!fork()) {
+		if (setsid() < 0 || ioctl(slave, TIOCSCTTY, 0))
+			_exit(97);
+		read_one(p[0]);
+		_exit(0);
+	}
+	for (;;)
+		pause();
+}
+
+static void hangup_b(void)
+{
+	char c;
+
+	while (read(slave, &c, 1) > 0)
+		;
+}
+
 static void mk_lock(void)
 {
 	mk_file();
@@ -905,6 +932,7 @@ static const struct flow flows[] = {
 	{ "pty master/slave", mk_pty, pty_master_a, pty_slave_b },
 	{ "console tcsetpgrp/tcgetpgrp", mk_console, console_group_a,
 	  console_group_b },
+	{ "console exit of a leader/read", mk_hangup, pipe_a, hangup_b },
 	{ "console write/TIOCOUTQ", mk_console, pty_a, console_held_b, true },
 	{ "flock", mk_lock, flock_hold_a, flock_b, true },
 	{ "fcntl lock", mk_lock, fcntl_a, fcntl_b, true },

@@ -10,6 +10,7 @@
  * read, somebody has chosen.
  */
 
+#include <linux/poll.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
@@ -28,6 +29,47 @@ DEFINE_HOOK(tty_read, ssize_t, (struct kiocb *iocb, struct iov_iter *to),
 	if (tty)
 		spec_take(spec_tty_key(tty), SPEC_CH_PTY);
 	return n;
+}
+
+/* After a hangup an open file has these instead: they tell of it, and no more. */
+static void take_hangup(const struct file *file)
+{
+	struct tty_struct *tty = spec_file_tty(file);
+
+	if (tty)
+		spec_take(spec_tty_key(tty), SPEC_CH_PTY);
+}
+
+DEFINE_HOOK_BEFORE(hung_up_tty_read, ssize_t,
+		   (struct kiocb *iocb, struct iov_iter *to), (iocb, to))
+{
+	take_hangup(iocb->ki_filp);
+}
+
+DEFINE_HOOK_BEFORE(hung_up_tty_write, ssize_t,
+		   (struct kiocb *iocb, struct iov_iter *from), (iocb, from))
+{
+	take_hangup(iocb->ki_filp);
+}
+
+DEFINE_HOOK_BEFORE(hung_up_tty_poll, __poll_t,
+		   (struct file *file, poll_table *wait), (file, wait))
+{
+	take_hangup(file);
+}
+
+DEFINE_HOOK_BEFORE(hung_up_tty_ioctl, long,
+		   (struct file *file, unsigned int cmd, unsigned long arg),
+		   (file, cmd, arg))
+{
+	take_hangup(file);
+}
+
+DEFINE_HOOK_BEFORE(hung_up_tty_compat_ioctl, long,
+		   (struct file *file, unsigned int cmd, unsigned long arg),
+		   (file, cmd, arg))
+{
+	take_hangup(file);
 }
 
 /* The last close of one end is what the other end reads as a hangup. */
@@ -72,6 +114,11 @@ DEFINE_HOOK_VOID(isig, (int sig, struct tty_struct *tty), (sig, tty))
 
 static struct spec_hook *const hooks[] = {
 	&hook_tty_read,
+	&hook_hung_up_tty_read,
+	&hook_hung_up_tty_write,
+	&hook_hung_up_tty_poll,
+	&hook_hung_up_tty_ioctl,
+	&hook_hung_up_tty_compat_ioctl,
 	&hook_tty_release,
 	&hook_isig,
 };

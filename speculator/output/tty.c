@@ -525,6 +525,8 @@ static int enqueue(struct tty_queue *q, struct held_write *w, bool force)
 			      force || list_empty(&q->writes)))
 		goto out;
 	err = 0;
+	if (pending)
+		spec_put(queue_key(q->tty), SPEC_CH_TTY);
 	w->dep.mask = pending;
 	w->seq = ++q->last_seq;
 	if (w->file)
@@ -729,8 +731,6 @@ static ssize_t tty_output(struct kiocb *iocb, struct file *file,
 		return write_now(iocb, file, from);
 	if (spec_dep_lost(pending))
 		return -EIO;
-	if (pending)
-		spec_put(queue_key(tty), SPEC_CH_TTY);
 	q = pending ? make_queue(tty) : get_queue(tty);
 	/* No memory even for that: then nothing is held, nor needs to be later. */
 	if (!q && pending) {
@@ -1014,29 +1014,31 @@ static long ioctl_held(struct file *file, struct tty_struct *tty,
 	return err ?: hook_orig_tty_ioctl(file, cmd, arg);
 }
 
-static void drain_own_tty(bool killable)
+static void before_own_hangup(bool killable)
 {
 	struct tty_struct *tty = get_current_tty();
 
 	if (!tty)
 		return;
-	drain_for_hangup(tty, killable);
+	if (READ_ONCE(nr_queues))
+		drain_for_hangup(tty, killable);
+	/* Who has it open reads the end of the file. */
+	spec_put(spec_tty_key(tty), SPEC_CH_PTY);
 	tty_kref_put(tty);
 }
 
 /* The exit of a session leader hangs up its terminal. */
 DEFINE_HOOK_VOID(disassociate_ctty, (int on_exit), (on_exit))
 {
-	if (on_exit && current->signal->leader && READ_ONCE(nr_queues))
-		drain_own_tty(false);
+	if (on_exit && current->signal->leader)
+		before_own_hangup(false);
 	hook_orig_disassociate_ctty(on_exit);
 }
 
 /* vhangup(2) */
 DEFINE_HOOK_VOID(tty_vhangup_self, (void), ())
 {
-	if (READ_ONCE(nr_queues))
-		drain_own_tty(true);
+	before_own_hangup(true);
 	hook_orig_tty_vhangup_self();
 }
 
