@@ -40,6 +40,34 @@ static inline bool compat_fd_cloned(struct fd f)
 }
 #endif
 
+/*
+ * ext4 writes a page of a file. KEEP: the tag TOWRITE stays. Under data=journal the
+ * caller of 6.12 goes on with the page: journals what a mapping has stored since,
+ * wants it dirty if its buffers are in a transaction, and unlocks it.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
+#define compat_ext4_bio_write ext4_bio_write_page
+#define COMPAT_BIO_WRITE_PROTO \
+	(struct ext4_io_submit *io, struct page *page, int len, \
+	 bool keep_towrite)
+#define COMPAT_BIO_WRITE_ARGS (io, page, len, keep_towrite)
+#define COMPAT_BIO_WRITE_FOLIO page_folio(page)
+#define COMPAT_BIO_WRITE_KEEP keep_towrite
+#define COMPAT_BIO_WRITE_CALLER_GOES_ON 0
+#else
+#define compat_ext4_bio_write ext4_bio_write_folio
+#define COMPAT_BIO_WRITE_PROTO \
+	(struct ext4_io_submit *io, struct folio *arg, size_t len)
+#define COMPAT_BIO_WRITE_ARGS (io, arg, len)
+#define COMPAT_BIO_WRITE_FOLIO arg
+#define COMPAT_BIO_WRITE_KEEP false
+#define COMPAT_BIO_WRITE_CALLER_GOES_ON 1
+#endif
+
+/* Takes a struct page * first, later a folio: a pointer to the same. */
+#define compat_account_owner(wbc, folio, bytes) \
+	wbc_account_cgroup_owner(wbc, (void *)(folio), bytes)
+
 /* Direct I/O without iomap; what is left out is passed on as it comes. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
 #define COMPAT_DIRECT_IO_PROTO \

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
 # vm: stock timeout=120
-"""Every hook has the prototype of the function that it wraps.
+"""Every hook has the prototype of the function that it wraps; and what is copied
+from the kernel's private headers is still so.
 
 Nothing else would notice if it had not: hooks are placed by address, and on another
 kernel a function may have other arguments. The kernel's types come from its BTF,
@@ -19,6 +20,8 @@ BTF = "/sys/kernel/btf"
 ENTRY = "hook_entry_"
 # Whose functions we wrap, apart from vmlinux.
 MODULES = ["ext4", "jbd2", "unix", "ipv6", "vhost", "fuse", "nfs"]
+# Which of ours are the beginning of a structure of the kernel's.
+COPIES = {"xsync": ["ext4_io_submit"]}
 
 
 class Types:
@@ -53,6 +56,14 @@ class Types:
             return t["name"]
         return kind.lower()
 
+    def members(self, name):
+        """Of a structure: the name, place and type of each; None: no such thing."""
+        for t in self.by_id.values():
+            if t["kind"] == "STRUCT" and t["name"] == name:
+                return [(m["name"], m["bits_offset"], self.show(m["type_id"]))
+                        for m in t["members"]]
+        return None
+
     def prototype(self, name):
         t = self.by_id[self.functions[name]]
         return [self.show(t["ret_type_id"])] + [
@@ -81,6 +92,17 @@ def main():
             subprocess.run(["pahole", f"--btf_encode_detached={file.name}",
                             f"{REPO}/{module}/{module}.ko"], check=True)
             ours = Types(file.name)
+        for name in COPIES.get(module, ()):
+            want = ours.members(name)
+            found = [types.members(name) for types in kernel]
+            count += 1
+            verdict = "ok"
+            if not any(want and theirs and theirs[:len(want)] == want
+                       for theirs in found):
+                failed += 1
+                verdict = "not ok"
+                print(f"# ours {want}, the kernel's {found}")
+            print(f"{verdict} {count} {module}: struct {name}", flush=True)
         for entry in sorted(ours.functions):
             if not entry.startswith(ENTRY):
                 continue

@@ -48,6 +48,7 @@ static void collect_hooks(void)
 	collect(xsync_journal_hooks, xsync_journal_nr_hooks);
 	collect(xsync_sync_hooks, xsync_sync_nr_hooks);
 	collect(xsync_shift_hooks, xsync_shift_nr_hooks);
+	collect(xsync_writeback_hooks, xsync_writeback_nr_hooks);
 }
 
 /**

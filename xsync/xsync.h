@@ -195,6 +195,10 @@ extern const int xsync_sync_nr_hooks;
 extern struct spec_hook *const xsync_shift_hooks[];
 extern const int xsync_shift_nr_hooks;
 
+/* writeback.c */
+extern struct spec_hook *const xsync_writeback_hooks[];
+extern const int xsync_writeback_nr_hooks;
+
 /* stats.c */
 void xsync_stats_init(void);
 void xsync_stats_exit(void);

@@ -53,7 +53,7 @@ DEFINE_HOOK_BEFORE(hung_up_tty_write, ssize_t,
 }
 
 DEFINE_HOOK_BEFORE(hung_up_tty_poll, __poll_t,
-		   (struct file *file, poll_table *wait), (file, wait))
+		   (struct file *file, struct poll_table_struct *wait), (file, wait))
 {
 	take_hangup(file);
 }
