@@ -22,7 +22,7 @@
 #define CIRCLES	500
 #define NESTS	50
 #define PIPES	200
-#define SOON	3000	/* ms */
+#define SOON	(3000 * slowness())	/* ms */
 
 static void become_user(void)
 {
@@ -249,7 +249,7 @@ static void run(const char *name, void (*what)(void))
 
 	pid = start(what, true, "dirty", &nurse);
 	/* Long enough for @what to be done and the text to be said. */
-	ksft_test_result(!heard("dirty", 5000), "%s: held\n", name);
+	ksft_test_result(!heard("dirty", 5000 * slowness()), "%s: held\n", name);
 	ksft_test_result(others_work("beside"), "%s: nobody else is\n", name);
 	ksft_test_result(kill_group(pid), "%s: can be killed\n", name);
 	commit_all();
@@ -296,7 +296,7 @@ static void test_far_end(void)
 			pause();
 		}
 		pid = start(send_through, dependent, "near end", &nurse);
-		ksft_test_result(heard("far end", dependent ? 1500 : SOON) ==
+		ksft_test_result(heard("far end", dependent ? SOON / 2 : SOON) ==
 				 !dependent, "%d pipes: %s\n", PIPES,
 				 dependent ? "held at the far end" : "clean");
 		commit_all();

@@ -24,6 +24,7 @@
 #define MAX_OBJECTS	"/sys/module/speculator/parameters/max_objects"
 #define DIR_		"/tmp/flood/"
 #define SOON		3000	/* ms */
+#define FULL		40000	/* objects, for a table of half as many */
 
 static int objects = 100000, processes = 10000;
 
@@ -114,7 +115,8 @@ static bool wait_stable(long at_least, int ms)
 
 static void become_user(void)
 {
-	struct rlimit files = { objects * 2 + 100, objects * 2 + 100 };
+	int most = objects > FULL ? objects : FULL;
+	struct rlimit files = { most * 2 + 100, most * 2 + 100 };
 	struct rlimit tasks = { processes + 100, processes + 100 };
 
 	if (setrlimit(RLIMIT_NOFILE, &files) ||
@@ -255,7 +257,7 @@ static void test_full_table(void)
 	put_text(SOURCE "delay_ms", "2000");
 	put_text(SOURCE "auto", "1");
 	put_text(MAX_OBJECTS, "20000");
-	flood = flood_objects(40000);
+	flood = flood_objects(FULL);
 	for (int i = 0; i < 600 && !shared_by_all(); i++)
 		sleep_ms(50);
 	ksft_test_result(shared_by_all() && entries() < 20200,

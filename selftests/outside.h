@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -42,6 +43,15 @@ static inline long long now_ms(void)
 static inline void sleep_ms(int ms)
 {
 	usleep(ms * 1000);
+}
+
+/* How much longer things may take: a debug kernel has more to do. See lib.sh. */
+static inline int slowness(void)
+{
+	struct utsname name;
+
+	return !uname(&name) && (strstr(name.release, "-kasan") ||
+				 strstr(name.release, "-kcsan")) ? 6 : 1;
 }
 
 static inline int outside_open(void)

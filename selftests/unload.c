@@ -20,7 +20,6 @@
 #include <sys/sem.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/utsname.h>
 #include <sys/wait.h>
 #include "kselftest.h"
 #include "outside.h"
@@ -38,16 +37,6 @@ static struct sockaddr_ll lo = {
 
 static struct sockaddr_nl netlink_addr = { .nl_family = AF_NETLINK };
 static struct sockaddr_in tcp_addr = { .sin_family = AF_INET };
-
-/* As in tap.py: a debug kernel has more to do. */
-static int slowness(void)
-{
-	struct utsname name;
-
-	uname(&name);
-	return strstr(name.release, "-kasan") || strstr(name.release, "-kcsan") ?
-	       6 : 1;
-}
 
 static int one(int fd)
 {

@@ -58,12 +58,27 @@ struct mapper {
 };
 
 /**
+ * struct map_object - what somebody maps
+ * @node:	in objects, by @key
+ * @key:	of the object, compared only
+ * @links:	of it; never empty
+ *
+ * So that who comes upon another object's bucket does not go through its links:
+ * those of the C library are as many as there are processes.
+ */
+struct map_object {
+	struct hlist_node node;
+	const void *key;
+	struct hlist_head links;
+};
+
+/**
  * struct map_link - a process maps an object
  * @of_mapper:	in mapper->links
- * @of_object:	in objects, by @object
+ * @of_object:	in object->links
  * @of_pair:	in pairs, by both
  * @mapper:	the process
- * @object:	the key of the object, compared only
+ * @object:	what it maps; when the link is dead, what died with it or NULL
  * @write:	it can be written through the mapping
  * @seen:	found mapped by the present collect()
  */
@@ -72,7 +87,7 @@ struct map_link {
 	struct hlist_node of_object;
 	struct hlist_node of_pair;
 	struct mapper *mapper;
-	const void *object;
+	struct map_object *object;
 	bool write;
 	bool seen;
 };
@@ -80,7 +95,7 @@ struct map_link {
 static DEFINE_HASHTABLE(mappers, 10);
 static DEFINE_HASHTABLE(objects, 12);
 static DEFINE_HASHTABLE(pairs, 13);
-static struct kmem_cache *mapper_cache, *link_cache;
+static struct kmem_cache *mapper_cache, *object_cache, *link_cache;
 static LIST_HEAD(stale_mappers);
 
 /* Set while the hooks are placed: only then links are removed in time. */
@@ -123,8 +138,18 @@ static struct map_link *find_link(const struct mm_struct *mm,
 	struct map_link *l;
 
 	hash_for_each_possible(pairs, l, of_pair, pair_hash(mm, object))
-		if (l->mapper->mm == mm && l->object == object)
+		if (l->mapper->mm == mm && l->object->key == object)
 			return l;
+	return NULL;
+}
+
+static struct map_object *find_object(const void *key)
+{
+	struct map_object *o;
+
+	hash_for_each_possible(objects, o, node, (unsigned long)key)
+		if (o->key == key)
+			return o;
 	return NULL;
 }
 
@@ -159,9 +184,9 @@ void spec_mapped_wait(void)
 
 /*
  * Interrupts are off while a dependency is being spread, and who shares how much
- * with how many is up to the users.  So after looking at this many links, those
- * of others in the same bucket too, it becomes everybody's instead: that costs
- * others a wait for the commit, not the machine its interrupts.
+ * with how many is up to the users.  So after looking at this many links, and
+ * objects in a bucket, it becomes everybody's instead: that costs others a wait
+ * for the commit, not the machine its interrupts.
  */
 #define SPREAD_MAX	8192
 
@@ -172,7 +197,7 @@ void spec_mapped_wait(void)
  * struct spread - a dependency on its way
  * @dep:	what to depend on
  * @mask:	the components of @dep that count
- * @links:	links looked at so far
+ * @links:	links and objects looked at so far
  * @work:	mappers that have just learned of it
  */
 struct spread {
@@ -211,15 +236,14 @@ static void spread_to_mapper(struct spread *s, const void *object,
 		list_add_tail(&m->work, &s->work);
 }
 
-static void spread_from_object(struct spread *s, const void *object)
+static void spread_from_object(struct spread *s, const struct map_object *o)
 {
 	struct map_link *l;
 
-	hash_for_each_possible(objects, l, of_object, (unsigned long)object) {
+	hlist_for_each_entry(l, &o->links, of_object) {
 		if (too_far(s))
 			break;
-		if (l->object == object)
-			spread_to_mapper(s, object, l->mapper);
+		spread_to_mapper(s, o->key, l->mapper);
 	}
 }
 
@@ -230,7 +254,7 @@ static void spread_from_mapper(struct spread *s, struct mapper *m)
 	list_for_each_entry(l, &m->links, of_mapper) {
 		if (!l->write || too_far(s))
 			break;
-		if (spread_to(s, m->mm, l->object))
+		if (spread_to(s, m->mm, l->object->key))
 			spread_from_object(s, l->object);
 	}
 }
@@ -239,9 +263,15 @@ static void spread_from_mapper(struct spread *s, struct mapper *m)
 static void spread(struct spread *s, const void *from)
 {
 	struct mapper *m = find_mapper(from);
+	struct map_object *o;
 
 	INIT_LIST_HEAD(&s->work);
-	spread_from_object(s, from);
+	hash_for_each_possible(objects, o, node, (unsigned long)from) {
+		if (too_far(s))
+			break;
+		if (o->key == from)
+			spread_from_object(s, o);
+	}
 	if (m)
 		spread_from_mapper(s, m);
 	while (!list_empty(&s->work)) {
@@ -287,35 +317,47 @@ static void spread_over_link(const struct map_link *l)
 	struct spec_dep dep;
 
 	s.dep = &dep;
-	s.mask = spec_read(l->object, &dep);
+	s.mask = spec_read(l->object->key, &dep);
 	INIT_LIST_HEAD(&s.work);
-	if (s.mask && spread_to(&s, l->object, m->mm))
+	if (s.mask && spread_to(&s, l->object->key, m->mm))
 		spread(&s, m->mm);
 	if (!l->write)
 		return;
 	s.mask = spec_read(m->mm, &dep);
-	if (s.mask && spread_to(&s, m->mm, l->object))
-		spread(&s, l->object);
+	if (s.mask && spread_to(&s, m->mm, l->object->key))
+		spread(&s, l->object->key);
 }
 
 /*
- * Note that @mm maps @object.  @m and @l are used if need be, and set to NULL.
- * The caller is between begin_spreading() and end_spreading().
+ * Note that @mm maps @key.  @m, @o and @l are used if need be, and set to NULL;
+ * returns false if @o is NULL and is needed.  The caller is between
+ * begin_spreading() and end_spreading().
  */
-static void add_link(struct mm_struct *mm, const void *object, bool write,
-		     struct mapper **m, struct map_link **l)
+static bool add_link(struct mm_struct *mm, const void *key, bool write,
+		     struct mapper **m, struct map_object **o, struct map_link **l)
 {
-	struct map_link *link = find_link(mm, object);
+	struct map_link *link = find_link(mm, key);
+	struct map_object *object;
 	struct mapper *mapper;
 
 	if (!tracking)
-		return;
+		return true;
 	if (link) {
 		link->seen = true;
 		if (link->write || !write)
-			return;
+			return true;
 		list_move(&link->of_mapper, &link->mapper->links);
 	} else {
+		object = find_object(key);
+		if (!object) {
+			object = *o;
+			if (!object)
+				return false;
+			*o = NULL;
+			object->key = key;
+			INIT_HLIST_HEAD(&object->links);
+			hash_add(objects, &object->node, (unsigned long)key);
+		}
 		mapper = find_mapper(mm);
 		if (!mapper) {
 			mapper = *m;
@@ -335,9 +377,9 @@ static void add_link(struct mm_struct *mm, const void *object, bool write,
 			list_add(&link->of_mapper, &mapper->links);
 		else
 			list_add_tail(&link->of_mapper, &mapper->links);
-		hash_add(objects, &link->of_object, (unsigned long)object);
-		hash_add(pairs, &link->of_pair, pair_hash(mm, object));
-		atomic_inc(out_links(object));
+		hlist_add_head(&link->of_object, &object->links);
+		hash_add(pairs, &link->of_pair, pair_hash(mm, key));
+		atomic_inc(out_links(key));
 	}
 	link->write = write;
 	if (write)
@@ -345,17 +387,24 @@ static void add_link(struct mm_struct *mm, const void *object, bool write,
 	/* The link before the entries; pairs with smp_mb() in spec_merge(). */
 	smp_mb();
 	spread_over_link(link);
+	return true;
 }
 
 /* The caller holds map_lock. */
 static void remove_link(struct map_link *l, struct hlist_head *dead)
 {
+	struct map_object *o = l->object;
+
 	list_del(&l->of_mapper);
-	hash_del(&l->of_object);
+	hlist_del(&l->of_object);
 	hash_del(&l->of_pair);
-	atomic_dec(out_links(l->object));
+	atomic_dec(out_links(o->key));
 	if (l->write)
 		atomic_dec(out_links(l->mapper->mm));
+	if (hlist_empty(&o->links))
+		hash_del(&o->node);
+	else
+		l->object = NULL;
 	hlist_add_head(&l->of_object, dead);
 }
 
@@ -364,8 +413,11 @@ static void free_links(struct hlist_head *dead)
 	struct hlist_node *tmp;
 	struct map_link *l;
 
-	hlist_for_each_entry_safe(l, tmp, dead, of_object)
+	hlist_for_each_entry_safe(l, tmp, dead, of_object) {
+		if (l->object)
+			kmem_cache_free(object_cache, l->object);
 		kmem_cache_free(link_cache, l);
+	}
 }
 
 /**
@@ -393,32 +445,42 @@ static bool is_writable(const struct vm_area_struct *vma)
 /* The mmap_lock of @mm is held, or nobody else knows @mm. */
 static void link_vma(struct mm_struct *mm, const struct vm_area_struct *vma)
 {
+	const void *key = spec_map_key(vma->vm_file);
+	const gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_NOFAIL;
+	struct map_object *o = NULL;
 	struct mapper *m;
 	struct map_link *l;
 	unsigned long flags;
-	const void *object;
-	bool known;
+	bool known, mapped;
 
-	object = spec_map_key(vma->vm_file);
+again:
 	raw_spin_lock_irqsave(&map_lock, flags);
-	l = find_link(mm, object);
+	l = find_link(mm, key);
 	known = l && (l->write || !is_writable(vma));
 	if (known)
 		l->seen = true;
+	mapped = find_object(key);
 	raw_spin_unlock_irqrestore(&map_lock, flags);
 	if (known)
-		return;
+		goto out;
 
 	/* Small, and allowed to sleep: these do not fail. */
-	m = kmem_cache_alloc(mapper_cache, GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
-	l = kmem_cache_alloc(link_cache, GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
+	if (!mapped && !o)
+		o = kmem_cache_alloc(object_cache, gfp);
+	m = kmem_cache_alloc(mapper_cache, gfp);
+	l = kmem_cache_alloc(link_cache, gfp);
 	begin_spreading(&flags);
-	add_link(mm, object, is_writable(vma), &m, &l);
+	known = add_link(mm, key, is_writable(vma), &m, &o, &l);
 	end_spreading(flags);
 	if (m)
 		kmem_cache_free(mapper_cache, m);
 	if (l)
 		kmem_cache_free(link_cache, l);
+	if (!known)		/* the last other link of it has gone meanwhile */
+		goto again;
+out:
+	if (o)
+		kmem_cache_free(object_cache, o);
 }
 
 static void link_all(struct mm_struct *mm)
@@ -655,6 +717,7 @@ static void collect_fn(struct work_struct *work)
  */
 bool spec_map_fork(struct mm_struct *parent, struct mm_struct *child)
 {
+	struct map_object *none = NULL;
 	struct mapper *m, *new;
 	struct map_link *l, *copy;
 	unsigned long flags;
@@ -667,8 +730,9 @@ bool spec_map_fork(struct mm_struct *parent, struct mm_struct *child)
 	list_for_each_entry(l, &m->links, of_mapper) {
 		new = kmem_cache_alloc(mapper_cache, GFP_ATOMIC);
 		copy = kmem_cache_alloc(link_cache, GFP_ATOMIC);
+		/* Its object is there: the parent has a link. */
 		if (new && copy)
-			add_link(child, l->object, l->write, &new, &copy);
+			add_link(child, l->object->key, l->write, &new, &none, &copy);
 		else
 			all = false;
 		if (new)
@@ -785,8 +849,9 @@ static void remove(void)
 int spec_memory_init(void)
 {
 	mapper_cache = KMEM_CACHE(mapper, 0);
+	object_cache = KMEM_CACHE(map_object, 0);
 	link_cache = KMEM_CACHE(map_link, 0);
-	if (mapper_cache && link_cache)
+	if (mapper_cache && object_cache && link_cache)
 		return 0;
 	spec_memory_exit();
 	return -ENOMEM;
@@ -798,6 +863,7 @@ int spec_memory_init(void)
 void spec_memory_exit(void)
 {
 	kmem_cache_destroy(link_cache);
+	kmem_cache_destroy(object_cache);
 	kmem_cache_destroy(mapper_cache);
 }
 
