@@ -19,14 +19,15 @@ closed_in, closed_out, closed_port = connected()
 idle_in, idle_out, idle_port = connected()
 free_in, free_out, free_port = connected()
 stuck_in, stuck_out, stuck_port = connected()
+turned_in, turned_out, _ = connected()
 # So many that some come behind it in the table, wherever it is.
 crowd = [connected()[:2] for _ in range(20)]
 udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 lost = Child(nursed=True, s=inner, c=closed_in, i=idle_in, u=udp,
-             k=stuck_in, addr=out.getsockname(),
+             k=stuck_in, t=turned_in, addr=out.getsockname(),
              **{f"crowd{i}": s for i, (s, _) in enumerate(crowd)})
-free = Child(s=free_in)
-for s in (inner, closed_in, idle_in, free_in, stuck_in, udp,
+free = Child(s=free_in, t=turned_in)
+for s in (inner, closed_in, idle_in, free_in, stuck_in, turned_in, udp,
           *(s for s, _ in crowd)):
     s.close()
 
@@ -47,9 +48,17 @@ lost.do("taint()")
 t0 = time.monotonic()
 lost.do("s.sendall(b'lost'); c.sendall(b'lost'); c.close()")
 lost.do("for n in range(3): u.sendto(b'lost', addr)")
-lost.do("k.sendall(b'lost')")
+lost.do("k.sendall(b'lost'); t.sendall(b'lost')")
 lost.do("for n in range(20): globals()[f'crowd{n}'].sendall(b'lost')")
-check(held("datagram packets") == 3 and held("tcp sockets") == 23, "all held")
+check(held("datagram packets") == 3 and held("tcp sockets") == 24, "all held")
+# Somebody else makes another thing of a socket in which something is held.
+free.do("""
+import ctypes
+ctypes.CDLL(None).connect(t.fileno(), bytes(16), 16)        # AF_UNSPEC
+t.listen()
+result = t.getsockname()[1]
+""")
+turned_port = free.last()["result"]
 # A thread that sleeps in a page fault has locked the socket it receives from.
 stuck_out.sendall(b"clean")
 lost.do("threading.Thread(target=lambda: k.recv_into(page), daemon=True).start()",
@@ -114,6 +123,10 @@ check(not seen(t0, port=idle_port, flag="F"),
       "its other connection ends without a FIN")
 free.do("s.sendall(b'free')")
 check(receive(free_out, 4) == b"free", "others go on")
+with outside(), socket.socket() as client:
+    client.settimeout(10)      # 3 were too short once
+    got = client.connect_ex((IN4, turned_port))
+check(got == 0, "a socket that listens since goes on listening", got)
 
 lost.do("os.close(faults)")
 got = is_reset(stuck_out)
@@ -126,7 +139,7 @@ try:
         kmsg += os.read(log, 8192)
 except BlockingIOError:
     pass
-check(b" 22 TCP connections reset" in kmsg and b"3 packets dropped" in kmsg,
+check(b" 22 TCP connections reset" in kmsg and b"4 packets dropped" in kmsg,
       "the log tells how much was lost", kmsg)
 
 done(failed=True)

@@ -689,7 +689,7 @@ static void forget(struct sock *sk, bool dropped, struct spec_net_drops *drops)
  * page fault for as long as it likes, and others are waiting for us.  What it
  * queues meanwhile does not go, as the marks are dead.
  */
-static bool abort_unowned(struct sock *sk)
+static bool abort_unowned(struct sock *sk, struct spec_net_drops *drops)
 {
 	bool ret = false;
 
@@ -701,6 +701,7 @@ static bool abort_unowned(struct sock *sk)
 	/* Disconnected since, and maybe listening: then nothing is queued. */
 	if (sk->sk_state == TCP_CLOSE || sk->sk_state == TCP_LISTEN)
 		goto out;
+	drops->sockets++;
 	if ((1 << sk->sk_state) & (TCPF_ESTABLISHED | TCPF_CLOSE_WAIT | TCPF_SYN_RECV |
 				   TCPF_FIN_WAIT1 | TCPF_FIN_WAIT2))
 		call_tcp_send_active_reset(COMPAT_ACTIVE_RESET_ARGS(sk));
@@ -727,9 +728,8 @@ static bool reset(struct sock *sk, struct spec_net_drops *drops)
 		if (h)
 			h->dead = true;
 		spin_unlock_bh(&b->lock);
-		if (!abort_unowned(sk))
+		if (!abort_unowned(sk, drops))
 			return false;
-		drops->sockets++;
 	}
 	forget(sk, true, drops);
 	return true;
