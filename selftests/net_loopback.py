@@ -182,6 +182,49 @@ source.answer()
 source.end()
 dest.end()
 
+# A peer that has closed answers with an RST: a long send ends in its middle. One
+# call, or the next would take over.
+for dependent in (False, True):
+    r, s = tcp_pair()
+    source = Child(s=s)
+    dest = Child(r=r, report=socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
+                 out=outaddr)
+    r.close()
+    s.close()
+    if dependent:
+        source.do("taint()")
+    source.do("s.close()")
+    dest.do("try: r.send(b'x' * 20000000)\n"
+            "except OSError: pass\n"
+            "report.sendto(b'broken', out)", sleeps=0)
+    if not dependent:
+        got = datagrams(out, 1)
+        check(got == [b"broken"], "a send to who has closed: clean, at once", got)
+    else:
+        got = datagrams(out, 1, 0.7)
+        check(got == [], "a send to who has closed: what it tells is held", got)
+        commit()
+        got = datagrams(out, 1)
+        check(got == [b"broken"], "a send to who has closed: out after the commit",
+              got)
+    dest.end()
+    source.end()
+
+# A raw socket gets copies of all UDP on lo. One that receives nothing, and only
+# sends to the outside, is not held because of it.
+r = socket.socket(socket.AF_INET, socket.SOCK_RAW, 17)
+r.connect((OUT4, 0))
+r.shutdown(socket.SHUT_RD)
+source = Child(s=socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+sender = Child(r=r, port=out.getsockname()[1])
+source.do("taint(); s.sendto(b'x', ('127.0.0.1', 9))")
+sender.do("r.send(struct.pack('!HHHH', 9, port, 12, 0) + b'free')")
+got = datagrams(out, 1)
+check(got == [b"free"], "a raw socket that does not receive: sends at once", got)
+commit()
+source.end()
+sender.end()
+
 # Ports that the two ends see differently.
 nat = subprocess.run(["nft", "add table ip t; add chain ip t out "
                       "{ type nat hook output priority -100; };"

@@ -269,9 +269,15 @@ DEFINE_HOOK_GATE(security_socket_sendmsg,
 	struct spec_dep dep;
 	u32 mask;
 
-	/* EPIPE and ECONNREFUSED tell of what the peer did. */
+	/*
+	 * EPIPE and ECONNREFUSED tell of what the peer did; of one that has sent
+	 * its FIN maybe in the middle of this call, when its RST comes.  Others
+	 * than streams are shut by who holds them, to receive no more is then
+	 * nothing to a send.
+	 */
 	if ((sk->sk_family == AF_INET || sk->sk_family == AF_INET6) &&
-	    unlikely(READ_ONCE(sk->sk_err) || READ_ONCE(sk->sk_shutdown)))
+	    unlikely(READ_ONCE(sk->sk_err) || READ_ONCE(sk->sk_shutdown) &
+		     (sk->sk_type == SOCK_STREAM ? SHUTDOWN_MASK : SEND_SHUTDOWN)))
 		spec_inet_take(sk);
 	mask = spec_self_pending(&dep);
 	if (likely(!mask))
