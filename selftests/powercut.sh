@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: host extra timeout=1200
+# vm: host timeout=1200
 # Law 1: after a power cut all is there that an observer outside was told of,
 # and in order. The negative control is a mount without xsync. `make powercut`
 # is the long form.

@@ -33,6 +33,7 @@ static void partition(int disk, int op, long long start, long long length)
 static bool is_complaint(const char *message)
 {
 	return strstr(message, "EXT4-fs error") ||
+	       strstr(message, "invalid superblock checksum") ||
 	       (strstr(message, "JBD2") &&
 		(strcasestr(message, "error") ||
 		 strcasestr(message, "corrupt")));

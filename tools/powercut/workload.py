@@ -19,6 +19,7 @@ import subprocess
 EVENT_SIZE = 128                # event.h
 SLOTS, TARGETS, KEPT = 64, 3, 8     # writer.c
 PAGE = 4096
+POSTGRES_BLOCK = 8192
 POSTGRES_BIN = max(glob.glob("/usr/lib/postgresql/*/bin"), default="")
 
 
@@ -173,6 +174,19 @@ def postgres(data, sql):
     return done.stdout + done.stderr
 
 
+def cut_partial_blocks(data):
+    """Take the half of a block away that a table may end with.
+
+    PostgreSQL makes a table longer by one write() of two pages, which is not in
+    its log; a commit may fall between the pages. The server looks at whole
+    blocks only (mdnblocks), pg_checksums gives up.
+    """
+    for file in glob.glob(os.path.join(data, "base", "*", "[0-9]*")):
+        size = os.path.getsize(file)
+        if size % POSTGRES_BLOCK == PAGE:
+            os.truncate(file, size - PAGE)
+
+
 def check_postgres(name, path, told):
     """The tables of both clients are checked with the first one's."""
     data = os.path.join(path, "pgdata")
@@ -192,6 +206,7 @@ select bt_index_check('{table}_pkey', true);
     yield from compare_rows(name, count, last, told)
     if right != count:
         yield "order", f"{name}: {count - right} wrong rows"
+    cut_partial_blocks(data)
     sums = subprocess.run(
         ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups",
          os.path.join(POSTGRES_BIN, "pg_checksums"), "--check", "-D", data],

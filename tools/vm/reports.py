@@ -30,6 +30,7 @@ REPORT = re.compile("|".join([
     r"INFO: trying to register non-static key",
     r"turning off the locking correctness validator",
     r"refcount_t:",
+    r"ODEBUG:",
     r"list_(add|del) (double add|corruption)",
     r"(Objects remaining|still has objects)",
     r"EXT4-fs error",
