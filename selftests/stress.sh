@@ -18,6 +18,7 @@ SMALL=/mnt/small
 GO=/run/stress-go		# see stress_load.py
 TESTSOURCE=/sys/kernel/debug/speculator-test/0
 LOAD=$LIB_REPO/selftests/stress_load.py
+SAID=/run/stress-said		# .lasting, .passing: what the loads said
 
 # Stay there while the modules are not.
 LASTING="pipes splice unix tcp udp outside serial pty processes waiters sleepers"
@@ -118,7 +119,7 @@ cycle() {
 	fi
 	touch $GO
 	# shellcheck disable=SC2086
-	python3 "$LOAD" $TOP/load $PASSING &
+	python3 "$LOAD" $TOP/load $PASSING >> "$SAID.passing" 2>&1 &
 	passing=$!
 	end=$((SECONDS + CYCLE))
 	while [ $SECONDS -lt $end ]; do
@@ -145,7 +146,7 @@ sync
 dmesg_before=$(dmesg | wc -l)
 
 # shellcheck disable=SC2086
-python3 "$LOAD" $TOP/load $LASTING &
+python3 "$LOAD" $TOP/load $LASTING >> "$SAID.lasting" 2>&1 &
 lasting=$!
 while [ $SECONDS -lt "$DURATION" ]; do
 	cycle
@@ -168,8 +169,14 @@ ksft_test "remount noxsync, xsync" none remount
 ksft_test "umount" none umount
 ksft_test "the modules are not unloaded while there is a mount" none busy
 ksft_test "rmmod under load" none rmmod
-ksft_test "the loads with open files went on, and ended" none passing
-ksft_test "the lasting loads went on, and ended" none lasting
+# Behind the row: what made it fail is told again at the end of the whole run.
+loads() {
+	ksft_test "$2" none "$1"
+	grep '^#' "$SAID.$1"
+	sed '/^#/d; s/^/# /' "$SAID.$1"
+}
+loads passing "the loads with open files went on, and ended"
+loads lasting "the lasting loads went on, and ended"
 ksft_test "nothing hangs" none hang
 fs_is_clean() {
 	e2fsck -fn "$disk" > /run/fsck.out 2>&1 || { sed 's/^/# /' /run/fsck.out; false; }

@@ -412,7 +412,13 @@ def main():
         if not pid:
             run(kind, top, rounds, slot)
         left[pid] = kind
-    failed = []
+    failed = False
+
+    def fail(why):
+        nonlocal failed
+        failed = True
+        print(f"# {why}", flush=True)
+
     while not ending:
         time.sleep(0.1)
     for pid in left:
@@ -425,19 +431,17 @@ def main():
             continue
         kind = left.pop(pid, None)
         if kind and status:
-            failed.append(f"{kind} ended with status {status:#x}")
+            fail(f"{kind} ended with status {status:#x}")
     for pid, kind in left.items():
-        failed.append(f"{kind} (pid {pid}) does not end")
+        fail(f"{kind} (pid {pid}) does not end")
         show(pid)
         os.kill(pid, signal.SIGKILL)
     for slot, kind in enumerate(kinds):
         print(f"{kind} {rounds[slot]}")
         if not rounds[slot]:
-            failed.append(f"{kind} did nothing")
-    for why in failed:
-        print(f"# {why}")
+            fail(f"{kind} did nothing")
     sys.stdout.flush()
-    os._exit(bool(failed))
+    os._exit(failed)
 
 
 if __name__ == "__main__":

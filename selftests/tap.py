@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Find the tests, run one of them, count what its TAP output says."""
 
+import collections
 import functools
 import glob
 import os
@@ -14,7 +15,7 @@ import threading
 SELFTESTS = os.path.dirname(os.path.realpath(__file__))
 REPO = os.path.dirname(SELFTESTS)
 DEFAULT_TIMEOUT = 120
-DETAILS = 4     # lines behind a failure that are told again at the end
+DETAILS = 4     # lines around a failure, on each side, that are told again at the end
 # Where tools/debug/check has put a debug kernel; on the host.
 DEBUG_ROOT = os.environ.get("DEBUG_ROOT")
 # And in the guest.
@@ -93,7 +94,7 @@ def find_tests(folder="."):
 class Counts:
     """What one test's output says.
 
-    `notes` names every failure, with the comments that follow it, and every skip.
+    `notes` names every failure, with the comments around it, and every skip.
     """
 
     def __init__(self):
@@ -101,17 +102,21 @@ class Counts:
         self.planned = None
         self.timed_out = False
         self.notes = []
-        self.details = 0
+        self.details = 0        # how many comments are still of the last failure
+        self.before = collections.deque(maxlen=DETAILS)
 
     def fail(self, why):
         self.failed += 1
-        self.notes.append(why)
+        self.notes += [*self.before, why]
         self.details = DETAILS
 
     def line(self, line):
-        if self.details and line.startswith("#"):
-            self.details -= 1
-            self.notes.append(line)
+        if line.startswith("#"):
+            if self.details:
+                self.details -= 1
+                self.notes.append(line)
+            else:
+                self.before.append(line)
             return
         self.details = 0
         if plan := PLAN.match(line):
@@ -127,6 +132,7 @@ class Counts:
                 self.notes.append(line)
             else:
                 self.passed += 1
+            self.before.clear()
 
     def finish(self, status):
         """The program has ended: is what it printed all there should be?"""

@@ -18,6 +18,9 @@ install_postfix() {
 	cp -a /tmp/postfix/usr /tmp/postfix/etc /
 	getent group postdrop || groupadd -r postdrop
 	id postfix || useradd -r -d /nonexistent postfix
+	# as the package's script does
+	chgrp postdrop /usr/sbin/postqueue /usr/sbin/postdrop
+	chmod g+s /usr/sbin/postqueue /usr/sbin/postdrop
 }
 
 configure() {
@@ -94,7 +97,9 @@ app() {
 	done
 	grep -c '^From ' mail/mbox
 	grep -c 'status=sent' log
-	grep -E 'fatal|panic|error|warning' log
+	# without the time and the number of the process
+	grep -E 'fatal|panic|error|warning' log |
+		sed -E 's/^.{15} //; s/\[[0-9]+\]//'
 	find spool -type f | grep -v /pid/
 	return 0
 }
