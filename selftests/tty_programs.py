@@ -31,6 +31,7 @@ SHELL = ["bash", "--norc", "--noprofile", "-i"]
 ROWS, COLUMNS = 24, 80
 SECONDS = 120       # for a step
 SERIAL = os.environ.get("XSYNC_SERIAL2")
+TIOCVHANGUP = 0x5437
 
 MAKEFILE = """
 all: $(foreach i,1 2 3 4 5 6 7 8,out$(i))
@@ -60,6 +61,25 @@ def prepare():
 
 
 # --- terminals -------------------------------------------------------------
+def missed(pattern, text):
+    print("# expected", pattern, "in", text)
+    for line in run("ps", "-eHo", "pid,ppid,pgid,stat,tty,wchan:24,args",
+                    stdout=subprocess.PIPE).stdout.splitlines():
+        if b"[" not in line:
+            print("#", line.decode(errors="replace"))
+    sys.stdout.flush()
+
+
+def without_echo(text):
+    """Without the echo of ^C and ^Z, whose place is chance.
+
+    The signal is sent first, and ^Z flushes what is to be put out: whether the
+    echo is seen, and on which side of what a shell then says, is up to who runs
+    first. With -echoctl it is the character itself, which a console ignores.
+    """
+    return text.replace(b"\x03", b"").replace(b"\x1a", b"")
+
+
 class Pty:
     """A pseudo-terminal; what has come out of it is what is seen."""
     name = "pty"
@@ -80,17 +100,20 @@ class Pty:
             data = os.read(self.fd, 65536)
         except OSError:
             return False
-        self.output += data
+        self.output += without_echo(data)
         return data != b""
 
     def expect(self, pattern, seconds=SECONDS):
         end = time.monotonic() + seconds
         while not (found := re.search(pattern, self.output[self.at:])):
             if time.monotonic() > end or not self.more():
-                print("# expected", pattern, "in", self.output[self.at:][-300:])
+                missed(pattern, self.output[self.at:][-300:])
                 return False
         self.at += found.end()
         return True
+
+    def give_up(self):
+        os.killpg(self.pid, signal.SIGHUP)
 
     def type(self, keys):
         os.write(self.fd, keys)
@@ -149,10 +172,13 @@ class Console:
         # A screen has no past: the whole of it, without trailing blanks.
         while not re.search(pattern, self.seen()):
             if time.monotonic() > end:
-                print("# expected", pattern, "in", self.seen())
+                missed(pattern, self.seen())
                 return False
             time.sleep(0.1)
         return True
+
+    def give_up(self):
+        fcntl.ioctl(self.fd, TIOCVHANGUP)
 
     def type(self, keys):
         for key in keys:
@@ -205,6 +231,7 @@ def steps(terminal, *pairs):
     """Type each text when its pattern has been seen."""
     for pattern, keys in pairs:
         if not terminal.expect(pattern):
+            terminal.give_up()
             return False
         terminal.type(keys)
     return True
@@ -214,9 +241,8 @@ def plain(text):
     """Without what differs from run to run."""
     text = re.sub(rb"\[(\d)\](\s+)\d\d+", rb"[\1]\2PID", text)
     text = re.sub(rb"job 1\[\d+\]", b"job 1[PID]", text)
-    # ^Z flushes what is to be put out: whether its echo is seen, and on which
-    # side of the end of a line, is chance.
-    text = re.sub(rb"[\r\n]+", rb"\n", text.replace(b"^Z", b""))
+    # ^Z flushes what is to be put out, an end of a line as well.
+    text = re.sub(rb"[\r\n]+", rb"\n", text)
     return re.sub(rb"Script (started|done).*", rb"Script \1", text)
 
 
@@ -247,15 +273,18 @@ def shell(where):
     t = where(SHELL)
     # What is typed before a line has ended is echoed in it.
     good = steps(
-        t, (rb"\$ ?$", b"echo one > f; cat f\n"),
+        t, (rb"\$ ?$", b"stty -echoctl; echo one > f; cat f\n"),
         (rb"\none\r?\n\$ ?$", b"echo go; cat | tee copy\n"),
         (rb"\ngo\r?\n", b"hi\n"),
         (rb"hi\r?\nhi\r?\n", b"\x1a"), (rb"Stopped[^\n]*\n\$ ?$", b"jobs\n"),
         (rb"jobs\r?\n.*Stopped[^\n]*\n\$ ?$", b"fg\n"),
         (rb"fg\r?\ncat \| tee copy\r?\n", b"ho\n"), (rb"ho\r?\nho\r?\n", b"\x03"),
-        (rb"\^C\r?\n\$ ?$", b"echo ended $?\n"),
-        (rb"\nended 130\r?\n\$ ?$", b"stty tostop; (echo bg > b; cat b) & wait\n"),
-        (rb"& wait\r?\n[\s\S]*warning[^\n]*\n\$ ?$", b"jobs\n"),
+        (rb"\n\$ ?$", b"echo ended $?\n"),
+        (rb"\nended 130\r?\n\$ ?$",
+         b"stopped() { until jobs -s | grep -q .; do sleep .1; done; }\n"),
+        # In one line: with two, either prompt may be the one that tells of it.
+        (rb"done; \}\r?\n\$ ?$", b"stty tostop; (echo bg > b; cat b) & stopped\n"),
+        (rb"& stopped\r?\n[\s\S]*Stopped[^\n]*\n\$ ?$", b"jobs\n"),
         (rb"jobs\r?\n.*Stopped[^\n]*\n\$ ?$", b"fg\n"),
         (rb"fg\r?\n[^\n]*\nbg\r?\n\$ ?$", b"stty -tostop; exit\n"))
     return good, t.end(), plain(t.seen())
