@@ -665,6 +665,16 @@ static bool in_group(const struct sock *sk)
 }
 
 /*
+ * The next socket will have the same address soon: what a failure has lost would
+ * keep it from connecting for ever.
+ */
+DEFINE_HOOK_BEFORE_VOID(security_sk_free, (struct sock *sk), (sk))
+{
+	if (spec_maybe(sk))
+		spec_forget(sk);
+}
+
+/*
  * The last close, by close(), by exit, by exec, or of a descriptor in flight.
  * It cannot be refused.
  */
@@ -842,6 +852,7 @@ static struct spec_hook *const hooks[] = {
 	&hook_security_socket_setsockopt,
 	&hook_security_socket_getsockopt,
 	&hook_sock_close,
+	&hook_security_sk_free,
 	&spec_hook_tcp_write_xmit,
 	&spec_hook_tcp_write_wakeup,
 	&spec_hook_tcp_send_loss_probe,
