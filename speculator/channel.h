@@ -67,6 +67,7 @@ extern const struct spec_channel spec_flow_task;
 extern const struct spec_channel spec_flow_proc;
 extern const struct spec_channel spec_flow_memory;
 extern const struct spec_channel spec_flow_file;
+extern const struct spec_channel spec_flow_inode;
 extern const struct spec_channel spec_flow_name;
 extern const struct spec_channel spec_flow_open;
 extern const struct spec_channel spec_flow_pipe;

@@ -20,6 +20,7 @@ static const struct spec_channel *const channels[] = {
 	&spec_flow_proc,
 	&spec_flow_memory,
 	&spec_flow_file,
+	&spec_flow_inode,
 	&spec_flow_name,
 	&spec_flow_open,
 	&spec_flow_pipe,
