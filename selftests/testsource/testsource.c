@@ -225,9 +225,19 @@ static ssize_t taint_write(struct file *file, const char __user *ubuf,
 	return len;
 }
 
+/*
+ * Processes share it that have nothing to do with each other, and read it with
+ * pread(); a position that they share would be a channel.
+ */
+static int taint_open(struct inode *inode, struct file *file)
+{
+	file->f_mode &= ~FMODE_ATOMIC_POS;
+	return simple_open(inode, file);
+}
+
 static const struct file_operations taint_fops = {
 	.owner	= THIS_MODULE,
-	.open	= simple_open,
+	.open	= taint_open,
 	.read	= taint_read,
 	.write	= taint_write,
 	.llseek	= default_llseek,
