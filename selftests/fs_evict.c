@@ -197,7 +197,8 @@ static void others_b(void)
 
 static const struct row {
 	const char *name;
-	void (*a)(void), (*b)(void);
+	void (*a)(void);
+	void (*b)(void);
 	bool no_fat;
 } rows[] = {
 	{ "a name, created", create_a, create_b },
