@@ -24,12 +24,13 @@ import time
 
 sys.dont_write_bytecode = True
 from netlib import IN4, OUT4, check, done, lib, network, run    # noqa: E402
+from tap import SLOWNESS                                    # noqa: E402
 
 DIR = "/mnt/gate/work"
 KEYS = "/run/tty_programs"
 SHELL = ["bash", "--norc", "--noprofile", "-i"]
 ROWS, COLUMNS = 24, 80
-SECONDS = 120       # for a step
+SECONDS = 120 * SLOWNESS    # for a step
 SERIAL = os.environ.get("XSYNC_SERIAL2")
 TIOCVHANGUP = 0x5437
 
@@ -349,6 +350,7 @@ def servers():
     command = ["/usr/sbin/sshd", "-D", "-f", "/dev/null", "-h", f"{KEYS}/key",
                "-p", "2222", "-o", f"AuthorizedKeysFile={KEYS}/key.pub",
                "-o", "StrictModes=no", "-o", "PermitRootLogin=yes",
+               "-o", "LoginGraceTime=0",
                "-o", "UsePAM=no", "-o", "PidFile=none", "-o", "PrintMotd=no",
                "-o", "PrintLastLog=no"]
     started = [subprocess.Popen(command, stderr=subprocess.DEVNULL),
