@@ -83,10 +83,11 @@ unload_modules() {
 
 # --- allocations that fail --------------------------------------------------
 # With FAULTS=speculator or xsync on a debug kernel (make check-debug) one in ten
-# allocations that the module itself makes fails, once it is at work. Those of
-# functions it wraps have the module on their stack as well, but further away.
+# objects that the module itself allocates is not to be had, once it is at work. Only
+# what calls kmem_cache_alloc() itself: one call further away are those of functions
+# that it wraps, and a fork that fails is no test.
 
-FAULTS_DEPTH=7
+FAULTS_DEPTH=4
 
 faults_on() {
 	local module=/sys/module/$FAULTS kind start

@@ -23,6 +23,8 @@ import threading
 import time
 import traceback
 
+from tap import SLOWNESS
+
 HERE = os.path.dirname(os.path.realpath(__file__))
 SOURCE = "/sys/kernel/debug/speculator-test/0"
 IN4, OUT4 = "10.77.0.1", "10.77.0.2"
@@ -378,7 +380,7 @@ class Child:
         """Execute @code: until it is done, or for @sleeps seconds."""
         os.write(self.go, json.dumps(code).encode() + b"\n")
         self.orders += 1
-        end = time.monotonic() + 20
+        end = time.monotonic() + 20 * SLOWNESS
         while (self.stage()[sleeps is None] < self.orders and
                time.monotonic() < end):
             time.sleep(0.01)
