@@ -297,13 +297,14 @@ static void listen_to(bool *got, unsigned int from, unsigned int to, int ms)
  * @name: for TAP
  * @dir: of a file system
  * @fat: without links and modes
+ * @overlay: without handles
  * @taint: A does it first; NULL: to change something there is enough
  * @shut: nothing commits from here on, or NULL
  * @commit: all is committed
  */
 struct where {
 	const char *name, *dir;
-	bool fat;
+	bool fat, overlay;
 	void (*taint)(void);
 	int (*shut)(void);
 	void (*commit)(void);
@@ -351,7 +352,7 @@ static void end(pid_t *pids, unsigned int n)
 
 static bool fits(const struct where *w, const struct row *r)
 {
-	return !w->fat || !r->no_fat;
+	return (!w->fat || !r->no_fat) && (!w->overlay || r->b != handle_b);
 }
 
 static void run(const struct where *w, bool tracked)
@@ -388,23 +389,27 @@ static void run(const struct where *w, bool tracked)
 }
 
 static const struct where gated = {
-	"xsync", GATE_MNT "/work", false, NULL, gate_suspend, open_gate
+	"xsync", GATE_MNT "/work", false, false, NULL, gate_suspend, open_gate
 };
 
 static const struct where disks[] = {
-	{ "ext4", DISKS "ext4/work", false, taint, NULL, commit_all },
-	{ "xfs", DISKS "xfs/work", false, taint, NULL, commit_all },
-	{ "vfat", DISKS "vfat/work", true, taint, NULL, commit_all },
+	{ "ext4", DISKS "ext4/work", false, false, taint, NULL, commit_all },
+	{ "overlay", DISKS "overlay/work", false, true, taint, NULL, commit_all },
+	{ "xfs", DISKS "xfs/work", false, false, taint, NULL, commit_all },
+	{ "vfat", DISKS "vfat/work", true, false, taint, NULL, commit_all },
 };
 
 static void make_disks(void)
 {
-	must(!system("modprobe -a loop ext4 xfs vfat nls_ascii nls_cp437 && "
-		     "cd /tmp && mkdir -p " DISKS "ext4 " DISKS "xfs " DISKS "vfat && "
-		     "truncate -s 64M e.img v.img && truncate -s 300M x.img && "
+	must(!system("modprobe -a loop overlay ext4 xfs vfat nls_ascii nls_cp437 && "
+		     "cd /tmp && mkdir -p " DISKS "ext4 " DISKS "xfs " DISKS "vfat "
+		     DISKS "overlay && truncate -s 64M e.img v.img && truncate -s 300M x.img && "
 		     "mkfs.ext4 -q -E lazy_itable_init=0 e.img && mkfs.xfs -q x.img && "
 		     "mkfs.vfat v.img >/dev/null && "
 		     "mount -o loop e.img " DISKS "ext4 && "
+		     "mkdir " DISKS "ext4/low " DISKS "ext4/up " DISKS "ext4/tmp && "
+		     "mount -t overlay -o lowerdir=" DISKS "ext4/low,upperdir=" DISKS
+		     "ext4/up,workdir=" DISKS "ext4/tmp none " DISKS "overlay && "
 		     "mount -o loop x.img " DISKS "xfs && "
 		     "mount -o loop v.img " DISKS "vfat"), "make disks");
 }
@@ -419,7 +424,7 @@ int main(void)
 	ksft_print_header();
 	for (unsigned int i = 0; i < NR; i++)
 		fat += !rows[i].no_fat;
-	ksft_set_plan(4 * (NR + 1) + fat + 1);
+	ksft_set_plan(4 * (NR + 1) + NR + fat + 1);
 	must(!outside_open(), "outside");
 	/* Whatever it makes and looks at, it goes on, and its syncs are real. */
 	exempt(true);
@@ -434,7 +439,8 @@ int main(void)
 	for (unsigned int i = 0; i < ARRAY_SIZE(disks); i++)
 		run(&disks[i], true);
 	ksft_test_result(!source_close() &&
-			 !system("umount " DISKS "ext4 " DISKS "xfs " DISKS "vfat"),
+			 !system("umount " DISKS "overlay " DISKS "ext4 " DISKS "xfs "
+				 DISKS "vfat"),
 			 "umount and unload\n");
 	outside_close();
 	if (ksft_get_fail_cnt())

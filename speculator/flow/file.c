@@ -73,6 +73,30 @@ enum spec_place spec_place_of(const struct super_block *sb, u32 own)
 	return is_local(sb->s_magic) ? SPEC_PLACE_LOCAL : SPEC_PLACE_FOREIGN;
 }
 
+/**
+ * spec_has_disk - is what is written to a file system there without memory?
+ * @sb: any super block
+ *
+ * Not of those in memory, and of an overlay only by way of the file systems below,
+ * whose functions it calls.
+ *
+ * Context: any.
+ */
+bool spec_has_disk(const struct super_block *sb)
+{
+	switch (sb->s_magic) {
+	case TMPFS_MAGIC:
+	case RAMFS_MAGIC:
+	case HUGETLBFS_MAGIC:
+	case PIPEFS_MAGIC:
+	case SOCKFS_MAGIC:
+	case MQUEUE_MAGIC_LOCAL:
+	case OVERLAYFS_SUPER_MAGIC:
+		return false;
+	}
+	return true;
+}
+
 /* Of all local file systems that are no source's: how full they are. */
 static char space;
 

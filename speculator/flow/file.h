@@ -16,6 +16,7 @@ enum spec_place { SPEC_PLACE_SOURCE, SPEC_PLACE_LOCAL, SPEC_PLACE_FOREIGN };
 
 enum spec_place spec_place(const struct super_block *sb);
 enum spec_place spec_place_of(const struct super_block *sb, u32 own);
+bool spec_has_disk(const struct super_block *sb);
 u32 spec_owed(const struct super_block *sb, struct spec_dep *dep);
 int spec_modify_of(const struct super_block *sb, u32 own,
 		   enum spec_channel_id ch);

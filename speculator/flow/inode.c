@@ -28,23 +28,20 @@ static const void *place_of(const struct inode *inode)
 	return (const void *)(uintptr_t)(hash_64(sb ^ inode->i_ino, 64) >> 1 | 1);
 }
 
+/* By another number each time it is read in? */
+static bool has_no_number(const struct super_block *sb)
+{
+	return sb->s_magic == MSDOS_SUPER_MAGIC || sb->s_magic == EXFAT_SUPER_MAGIC;
+}
+
 static void leave(const struct inode *inode, const struct spec_dep *dep, u32 mask)
 {
 	const struct super_block *sb = inode->i_sb;
 
-	switch (sb->s_magic) {
-	case TMPFS_MAGIC:
-	case RAMFS_MAGIC:
-	case HUGETLBFS_MAGIC:
-	case PIPEFS_MAGIC:
-	case SOCKFS_MAGIC:
-		return;		/* there is nothing to come back from */
-	case MSDOS_SUPER_MAGIC:
-	case EXFAT_SUPER_MAGIC:
-		break;		/* it will have another number */
-	default:
-		if (!(sb->s_flags & SB_ACTIVE))
-			break;	/* umount: mounted again it is another super block */
+	if (!spec_has_disk(sb))
+		return;
+	/* Mounted again it is another super block. */
+	if ((sb->s_flags & SB_ACTIVE) && !has_no_number(sb)) {
 		spec_pass(inode, place_of(inode), SPEC_CH_FILE);
 		return;
 	}

@@ -64,16 +64,7 @@ static bool is_harmless_device(dev_t dev)
 /* A disk of its own, whose writes and commits nobody orders after ours. */
 static bool is_other_disk(const struct super_block *sb)
 {
-	switch (sb->s_magic) {
-	case TMPFS_MAGIC:
-	case RAMFS_MAGIC:
-	case HUGETLBFS_MAGIC:
-	case PIPEFS_MAGIC:
-	case SOCKFS_MAGIC:
-	case OVERLAYFS_SUPER_MAGIC:	/* comes again with the file below */
-		return false;
-	}
-	return spec_place(sb) != SPEC_PLACE_SOURCE;
+	return spec_has_disk(sb) && spec_place(sb) != SPEC_PLACE_SOURCE;
 }
 
 /* Is what is written on the disk when the write returns? */
