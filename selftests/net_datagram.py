@@ -90,15 +90,16 @@ for name, sock in (("raw ICMP", socket.SOCK_RAW),
             "s.sendto(struct.pack('!BBHHH', 8, 0, c, 7, 1), (addr[0], 0))")
     t0 = time.monotonic()
     child.do(echo)
-    check(len(seen(t0, proto=1)) == 1, f"{name}: goes without a dependency")
+    check(len(soon_seen(t0, count=1, proto=1)) == 1,
+          f"{name}: goes without a dependency")
     child.do("taint()")
     t0 = time.monotonic()
     child.do(echo)
     time.sleep(0.7)
     check(not seen(t0, proto=1), f"{name}: held")
     commit()
-    time.sleep(0.3)
-    check(len(seen(t0, proto=1)) == 1, f"{name}: out after the commit")
+    check(len(soon_seen(t0, count=1, proto=1)) == 1,
+          f"{name}: out after the commit")
     child.end()
 
 # --- order and others ------------------------------------------------------
@@ -224,8 +225,7 @@ check(held("datagram packets") == 1, "held for a device")
 run("ip", "link", "del", "vgone", timeout=20)
 check(True, "the device can go while its packets are held")
 commit()
-time.sleep(0.3)
-check(held("datagram packets") == 0, "and they go after the commit")
+check(soon(lambda: held("datagram packets") == 0), "and they go after the commit")
 child.end()
 
 run("ip", "netns", "add", "doomed")
@@ -246,8 +246,7 @@ child.do("taint(); s.sendto(b'lost', ('10.79.0.2', 9)); os._exit(0)", sleeps=0.5
 run("ip", "netns", "del", "doomed", timeout=20)
 check(held("datagram packets") == 1, "held for a namespace that has gone")
 commit()
-time.sleep(0.5)
-check(held("datagram packets") == 0, "and they go after the commit")
+check(soon(lambda: held("datagram packets") == 0), "and they go after the commit")
 end = time.monotonic() + 20
 while time.monotonic() < end and os.path.exists("/sys/class/net/vd"):
     time.sleep(0.2)

@@ -249,8 +249,7 @@ for name, addr in (("dup of a packet to the outside", (OUT4, 7010)),
     t0 = time.monotonic()
     child.do("s.sendto(b'x', addr)")
     count = 1 + (addr[0] == OUT4)
-    time.sleep(0.3)
-    got = seen(t0, proto=17, port=addr[1])
+    got = soon_seen(t0, count=count, proto=17, port=addr[1])
     check(len(got) == count, f"{name}: goes without a dependency", len(got))
     child.do("taint()")
     t0 = time.monotonic()
@@ -258,8 +257,7 @@ for name, addr in (("dup of a packet to the outside", (OUT4, 7010)),
     time.sleep(0.6)
     check(not seen(t0, proto=17, port=addr[1]), f"{name}: held")
     commit()
-    time.sleep(0.3)
-    got = seen(t0, proto=17, port=addr[1])
+    got = soon_seen(t0, count=count, proto=17, port=addr[1])
     check(len(got) == count, f"{name}: out after the commit", len(got))
     child.end()
 nft("delete table ip t")
@@ -358,7 +356,6 @@ run("tc", "qdisc", "del", "dev", "lo", "clsact")
 check(held("tcp leaks_stopped") == 0, "the safety net had nothing to do",
       held("tcp leaks_stopped"))
 commit()
-time.sleep(0.3)
-check(held("tcp sockets") == 0 and held("datagram packets") == 0,
+check(soon(lambda: held("tcp sockets") == 0 and held("datagram packets") == 0),
       "nothing is held any more")
 done()

@@ -109,8 +109,7 @@ for name, child, reader in work:
     print(f"# {name}: {reader.count} records, longest silence "
           f"{reader.gap:.2f} s", flush=True)
     child.end()
-time.sleep(0.5)
-check(held("tcp sockets") == 0 and held("datagram packets") == 0,
+check(soon(lambda: held("tcp sockets") == 0 and held("datagram packets") == 0),
       "nothing is held any more")
 check(held("tcp leaks_stopped") == 0, "the safety net had nothing to do",
       held("tcp leaks_stopped"))

@@ -156,8 +156,7 @@ c.child.do("s.close()")
 c.outer.sendall(b"are you there?")
 c.silent(1)
 commit()
-time.sleep(0.7)
-c.check(c.flags("F") != [], "FIN after the commit")
+c.check(c.soon("F"), "FIN after the commit")
 c.close()
 
 # --- RST -------------------------------------------------------------------
@@ -173,8 +172,7 @@ for name, code in (("unread data", "s.close()"),
     c.child.do(code, sleeps=0)
     c.silent(0.5)
     commit()
-    time.sleep(0.3)
-    c.check(c.flags("R") != [], "RST after the commit")
+    c.check(c.soon("R"), "RST after the commit")
     c.close()
 
 # --- other ways to send ----------------------------------------------------
@@ -227,8 +225,8 @@ other.check(receive(other.outer, 4, 1) == b"free", "is not held")
 rexmit = netstat("TcpRetransSegs", "TCPTimeouts", "TCPKeepAlive")
 c.outer.sendall(b"q" * 3000)
 c.child.do("result = 0\nwhile result < 3000: result += len(s.recv(3000))")
-acks = [f for f in seen(c.t0, port=c.port) if not f.data and f.flags == "A"]
-c.check(acks != [], "what arrives is acknowledged")
+c.check(soon_seen(c.t0, port=c.port, flags="A") != [],
+        "what arrives is acknowledged")
 c.silent(0)
 commit()
 c.check(receive(c.outer, 4) == b"held", "and the answer comes")
@@ -363,9 +361,7 @@ child.do("s.send(b'old')")
 other.do("import ctypes\n"
          "ctypes.CDLL(None).connect(s.fileno(), bytes(16), 16)\n"
          "s.connect(addr)", sleeps=0)
-end = time.monotonic() + 10
-while not held("tcp leaks_stopped") and time.monotonic() < end:
-    time.sleep(0.05)
+soon(lambda: held("tcp leaks_stopped"), 10)
 time.sleep(0.5)
 check(not [f for f in seen(t0, proto=6) if set(f.flags) & set("SFR") or f.data],
       "a disconnected socket: neither RST nor SYN before the commit")
@@ -383,7 +379,7 @@ time.sleep(0.5)
 check(not with_data(t0, proto=6), "what is dependent is held there")
 commit()
 check(receive(peer, 3) == b"new", "and goes")
-check(not [f for f in frames if f.data and b"old" in f.data],
+check(not [f for f in all_frames() if f.data and b"old" in f.data],
       "what had not been sent is never seen")
 peer.close()
 for c in (child, other):
@@ -391,6 +387,5 @@ for c in (child, other):
 server.close()
 
 commit()
-time.sleep(0.3)
-check(held("tcp sockets") == 0, "nothing is held any more")
+check(soon(lambda: held("tcp sockets") == 0), "nothing is held any more")
 done()

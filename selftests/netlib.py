@@ -19,7 +19,6 @@ import socket
 import struct
 import subprocess
 import sys
-import threading
 import time
 import traceback
 
@@ -109,7 +108,6 @@ def teardown():
     lib("unload_modules")
     for child in list(Child.all):
         child.end()
-    sniffer_stop()
     subprocess.run(["ip", "netns", "del", "outside"])
     subprocess.run(["ip", "link", "del", "vin"], stderr=subprocess.DEVNULL)
 
@@ -145,6 +143,14 @@ def commit(upto="all"):
 def abort():
     with open(f"{SOURCE}/abort", "w") as file:
         file.write("1")
+
+
+def soon(condition, seconds=3):
+    """Is it true now, or before @seconds are over?"""
+    end = time.monotonic() + seconds
+    while not (is_true := condition()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return is_true
 
 
 def requested():
@@ -225,56 +231,48 @@ class Frame:
 
 frames = []
 _sniffer = None
-_sniffing = False
-
-
-def _sniff():
-    while _sniffing:
-        try:
-            data, extra, _, addr = _sniffer.recvmsg(70000, 100)
-        except socket.timeout:
-            continue
-        except OSError:         # the device has gone: the end of the test
-            return
-        # When it was sent, not when we got round to it.
-        sec, nsec = struct.unpack("qq", extra[0][2])
-        t = sec + nsec / 1e9 - time.time() + time.monotonic()
-        frames.append(Frame(t, data, addr[2] == 4))
 
 
 def sniffer_start():
-    global _sniffer, _sniffing
+    global _sniffer
     with outside():
         _sniffer = socket.socket(socket.AF_PACKET, socket.SOCK_RAW,
                                  socket.htons(3))
         _sniffer.bind(("vout", 3))
         _sniffer.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)    # RCVBUFFORCE
         _sniffer.setsockopt(socket.SOL_SOCKET, 35, 1)       # SO_TIMESTAMPNS
-        _sniffer.settimeout(0.2)
-    _sniffing = True
-    threading.Thread(target=_sniff, daemon=True).start()
+        _sniffer.setblocking(False)
 
 
-def sniffer_stop():
-    global _sniffing
-    _sniffing = False
+def all_frames():
+    """All that has passed so far; by a thread they would come late."""
+    while True:
+        try:
+            data, extra, _, addr = _sniffer.recvmsg(70000, 100)
+        except OSError:     # no more; or the device has gone: the test's end
+            return frames
+        # When it was sent, not when we got round to it.
+        sec, nsec = struct.unpack("qq", extra[0][2])
+        t = sec + nsec / 1e9 - time.time() + time.monotonic()
+        frames.append(Frame(t, data, addr[2] == 4))
 
 
 def seen(since, **want):
     """Frames from our side since a time; want: proto=, port=, flag="F"."""
-    return [f for f in list(frames)
+    return [f for f in all_frames()
             if f.t >= since and not f.to_us
             and ("proto" not in want or f.proto == want["proto"])
             and ("port" not in want or want["port"] in (f.sport, f.dport))
             and ("flag" not in want or (f.flags and want["flag"] in f.flags))
+            and ("flags" not in want or f.flags == want["flags"])
             and ("data" not in want or (f.data and want["data"] in f.data))]
 
 
-def soon_seen(since, **want):
-    """The same, but wait a second for the first one."""
-    end = time.monotonic() + 1
-    while not seen(since, **want) and time.monotonic() < end:
-        time.sleep(0.02)
+def soon_seen(since, count=None, **want):
+    """The same, but wait for the first; with @count, for one too many."""
+    soon(lambda: len(seen(since, **want)) >= (count or 1))
+    if count:
+        time.sleep(0.2)
     return seen(since, **want)
 
 
