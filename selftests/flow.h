@@ -63,9 +63,9 @@ static sigset_t act; /* a signal that tells A to act; no channel uses it */
 enum mode { EARLY, LATE, CLEAN, BYSTANDER };
 
 /* Is B told to go on once A has acted? */
-static bool is_late(const struct flow *f, enum mode mode)
+static bool is_late(const struct flow *f, enum mode m)
 {
-	return f->b && (mode == LATE || mode == BYSTANDER || f->late_only);
+	return f->b && (m == LATE || m == BYSTANDER || f->late_only);
 }
 
 static void child_b(const struct flow *f, enum mode mode, int go)

@@ -13,6 +13,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -388,6 +389,113 @@ static void run(const struct where *w, bool tracked)
 	end(b, NR + 1);
 }
 
+/*
+ * What is read in gets the addresses of what was evicted before, and those were made
+ * dependent in the same transaction: these files must be, too. No name is looked up
+ * that anybody has changed. There are as many in a group as xsync remembers.
+ */
+#define GROUP 64
+#define REUSED (10 * GROUP)
+
+static char *nth(unsigned int n)
+{
+	char *path;
+
+	must(asprintf(&path, GATE_MNT "/reused/%u", n) > 0, "path");
+	return path;
+}
+
+/*
+ * By one processor: each has a list of free addresses of its own. What was freed last
+ * is given first, so each group goes the other way.
+ */
+static pid_t chmod_files(unsigned int group)
+{
+	pid_t pid = fork();
+	cpu_set_t first;
+
+	if (pid)
+		return pid;
+	CPU_ZERO(&first);
+	CPU_SET(0, &first);
+	must(!sched_setaffinity(0, sizeof(first), &first), "affinity");
+	exempt(false);
+	for (unsigned int i = 0; i < GROUP; i++)
+		must(!chmod(nth(group * GROUP + (group % 2 ? GROUP - 1 - i : i)), 0600),
+		     "chmod");
+	sleep_ms(60000);
+	_exit(0);
+}
+
+static pid_t stat_file(unsigned int n)
+{
+	struct stat st;
+	char said[16];
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	exempt(false);
+	must(!stat(nth(n), &st) && (st.st_mode & 0777) == 0600, "the mode");
+	snprintf(said, sizeof(said), "R%u.", n);
+	say_alone(said);
+	sleep_ms(60000);
+	_exit(0);
+}
+
+/* How many of them are heard within @ms, or until all are. */
+static unsigned int count_heard(unsigned int so_far, int ms)
+{
+	struct pollfd p = { .fd = outside_rx, .events = POLLIN };
+	long long end = now_ms() + ms;
+	unsigned int n;
+	char text[64];
+
+	while (so_far < REUSED && now_ms() < end) {
+		if (poll(&p, 1, 50) <= 0)
+			continue;
+		memset(text, 0, sizeof(text));
+		so_far += recv(outside_rx, text, sizeof(text) - 1, MSG_DONTWAIT) > 1 &&
+			  sscanf(text, "R%u.", &n) == 1;
+	}
+	return so_far;
+}
+
+static void run_reused(void)
+{
+	pid_t change[REUSED / GROUP], look[REUSED];
+	unsigned int early, late, n;
+	const int room = 4 << 20;
+	char command[256];
+
+	/* All in one transaction: who changes what one commits would wait. */
+	snprintf(command, sizeof(command),
+		 "mkdir %1$s && cd %1$s && touch $(seq 0 %2$d) && chmod 644 * && "
+		 "mount -o remount,commit=300 " GATE_MNT " && sync -f .",
+		 GATE_MNT "/reused", REUSED - 1);
+	must(!system(command), "make files");
+	drop_caches();
+	must(!setsockopt(outside_rx, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room)),
+	     "room for all of them");
+	must(!gate_suspend(), "suspend");
+	for (n = 0; n < REUSED / GROUP; n++) {
+		change[n] = chmod_files(n);
+		sleep_ms(600);
+		drop_caches();
+	}
+	for (n = 0; n < REUSED; n++)
+		look[n] = stat_file(n);
+	early = count_heard(0, 2000);
+	open_gate();
+	late = count_heard(early, 10000);
+	ksft_test_result(!early && late == REUSED,
+			 "xsync, at an address that another inode had\n");
+	if (early || late != REUSED)
+		ksft_print_msg("%u of %u early, %u heard\n", early, REUSED, late);
+	end(change, REUSED / GROUP);
+	end(look, REUSED);
+}
+
 static const struct where gated = {
 	"xsync", GATE_MNT "/work", false, false, NULL, gate_suspend, open_gate
 };
@@ -424,7 +532,7 @@ int main(void)
 	ksft_print_header();
 	for (unsigned int i = 0; i < NR; i++)
 		fat += !rows[i].no_fat;
-	ksft_set_plan(4 * (NR + 1) + NR + fat + 1);
+	ksft_set_plan(4 * (NR + 1) + NR + fat + 2);
 	must(!outside_open(), "outside");
 	/* Whatever it makes and looks at, it goes on, and its syncs are real. */
 	exempt(true);
@@ -433,6 +541,7 @@ int main(void)
 	run(&plain, false);
 	must(!gate_teardown() && !load_modules() && !gate_setup(true), "xsync");
 	run(&gated, true);
+	run_reused();
 	must(!gate_teardown() && !unload_modules(), "unload");
 	make_disks();
 	must(!source_open(), "test source");

@@ -326,7 +326,9 @@ static __always_inline bool is_recent(const struct xsync_mount *x,
 {
 	const struct xsync_recent *recent = recent_place(x, inode);
 
-	return recent->inode == inode && recent->tid == tid;
+	return recent->inode == inode && recent->tid == tid &&
+	       recent->ino == inode->i_ino &&
+	       recent->generation == inode->i_generation;
 }
 
 static void put_inode(struct inode *inode, tid_t tid)
@@ -339,8 +341,12 @@ static void put_inode(struct inode *inode, tid_t tid)
 	if (x && READ_ONCE(x->tainting) && !is_recent(x, inode, tid)) {
 		speculator_taint_inode(&x->source, inode, tid);
 		recent = recent_place(x, inode);
-		recent->inode = inode;
-		recent->tid = tid;
+		*recent = (struct xsync_recent){
+			.inode = inode,
+			.ino = inode->i_ino,
+			.generation = inode->i_generation,
+			.tid = tid,
+		};
 	}
 	rcu_read_unlock_sched();
 }

@@ -88,15 +88,20 @@ struct xsync_stats {
 /**
  * struct xsync_recent - an inode that a CPU has made dependent
  * @inode: compared only
+ * @ino: its number
+ * @generation: which of the files that have had this number
  * @tid: on what
  *
  * Written and read with preemption disabled, when all of speculator_taint_inode()
- * is done, which need not be done again for the same two: its entry stays until
- * @tid is durable, and before that no inode that is made at the same address is
- * any different.
+ * is done, which need not be done again for the same file: what it has put stays
+ * until @tid is durable.  When the inode is evicted and the file read in again,
+ * at this address or at another, it goes along (speculator/flow/inode.c); what
+ * another file at this address is told of must be put first.
  */
 struct xsync_recent {
 	const struct inode *inode;
+	unsigned long ino;
+	u32 generation;
 	tid_t tid;
 };
 

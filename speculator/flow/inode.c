@@ -61,13 +61,8 @@ static noinline void evict(const struct inode *inode)
 
 	if (mask && inode->i_nlink)
 		leave(inode, &dep, mask);
-	/*
-	 * The next inode may get this address.  A source may remember that it has
-	 * put its present transaction there, and would not do it again; after a
-	 * failure it has none.
-	 */
-	if (!spec_source_bit(inode->i_sb) || !(mask & ~READ_ONCE(spec_marks.failed)))
-		spec_forget(inode);
+	/* The next inode may get this address. */
+	spec_forget(inode);
 }
 
 /*
