@@ -68,15 +68,15 @@ static bool is_late(const struct flow *f, enum mode m)
 	return f->b && (m == LATE || m == BYSTANDER || f->late_only);
 }
 
-static void child_b(const struct flow *f, enum mode mode, int go)
+static void child_b(const struct flow *f, enum mode m, int go)
 {
 	struct stat st;
 	char c;
 
-	if (is_late(f, mode) && read(go, &c, 1) != 1)
+	if (is_late(f, m) && read(go, &c, 1) != 1)
 		_exit(97);
 	close(go);
-	if (mode == BYSTANDER)
+	if (m == BYSTANDER)
 		stat("/etc/passwd", &st);
 	else
 		f->b();
