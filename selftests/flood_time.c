@@ -177,7 +177,7 @@ static void test_spread(int n, bool all)
 		say_alone("beside");
 		_exit(0);
 	}
-	beside = heard("beside", 500);
+	beside = heard("beside", all ? 500 : 2000);
 	ksft_test_result(!early && beside == !all,
 			 "%d links: whoever shares is held%s\n", n,
 			 all ? ", and all others are" : ", and nobody else");

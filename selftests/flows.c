@@ -972,7 +972,7 @@ static void run_exit(bool tainted)
 		sleep_ms(5000);
 		_exit(0);
 	}
-	before = heard("B", 3 * STEP);
+	before = heard("B", tainted ? 3 * STEP : 20 * STEP);
 	if (!tainted) {
 		ksft_test_result(before, "exit to wait: clean\n");
 	} else {

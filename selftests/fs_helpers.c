@@ -205,7 +205,7 @@ static void test_core(bool tainted)
 		sleep_ms(10000);
 		_exit(0);
 	}
-	before = heard("core", 4 * STEP);
+	before = heard("core", tainted ? 4 * STEP : 3000);
 	commit_all();
 	after = before || heard("core", 3000);
 	ksft_test_result(before == !tainted && after, "core dump to a file: %s\n",

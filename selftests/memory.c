@@ -389,11 +389,12 @@ static pid_t start(const struct row *row, bool tainted)
 
 static void run(const struct row *row, bool tainted)
 {
-	int patience = row->b == wait_after_unmap ? 3500 : 5 * STEP;
+	bool held = tainted && !row->free;
 	pid_t group = start(row, tainted);
-	bool before = heard("B", patience), after;
+	/* At once, as far as the machine is: nobody commits meanwhile. */
+	bool before = heard("B", held ? 5 * STEP : 30 * STEP), after;
 
-	if (!tainted || row->free) {
+	if (!held) {
 		if (tainted)
 			commit_all();
 		ksft_test_result(before, "%s: %s\n", row->name,
