@@ -11,6 +11,7 @@ share, and the same flood with a limit that is large.
 import resource
 import socket
 import sys
+import threading
 import time
 
 sys.dont_write_bytecode = True
