@@ -109,7 +109,7 @@ cut_connection() {
 
 # Keeps committing, with processes held all the time.
 busy() {
-	timeout 60 bash -c 'for i in {1..40}; do
+	timeout $((60 * SLOWNESS)) bash -c 'for i in {1..40}; do
 		echo "$i" >> "$1/busy" &&
 		echo "busy $i." > /dev/udp/$XSYNC_OBS_HOST/$XSYNC_OBS_UDP &&
 		sync "$1/busy" && sleep 0.05 || exit
