@@ -38,7 +38,7 @@ ksft_test "a warning that is expected doesn't" \
 	bash -c 'echo "WARNING: fake" > /dev/kmsg'
 
 ksft_test "a machine that hangs is ended" \
-	vm 124 --timeout 40 --scratch 1G --console-log "$work/console" -- \
+	vm 124 --timeout 60 --scratch 1G --console-log "$work/console" -- \
 	bash -c '. selftests/lib.sh; gate_setup plain; gate_suspend;
 		dd if=/dev/zero of=$GATE_MNT/file count=1 conv=fsync'
 ksft_test "and its blocked tasks are shown" printed 'task:dd .*state:D'
