@@ -422,7 +422,8 @@ static void drop_entry(struct spec_entry *e)
  * @key: any key
  *
  * Saves a needless dependency of the next owner; flow/process.c uses it for a
- * process that exits.  Must not be called while the object can still be seen.
+ * process that exits, flow/inode.c for an inode that is evicted.  Must not be
+ * called while the object can still be seen.
  *
  * Context: any.
  */

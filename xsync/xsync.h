@@ -94,9 +94,11 @@ struct xsync_stats {
  *
  * Written and read with preemption disabled, when all of speculator_taint_inode()
  * is done, which need not be done again for the same file: what it has put stays
- * until @tid is durable.  When the inode is evicted and the file read in again,
- * at this address or at another, it goes along (speculator/flow/inode.c); what
- * another file at this address is told of must be put first.
+ * until @tid is durable.  A directory is counted then, too: whoever begins to look
+ * later finds what it depends on there.  When the inode is evicted and the file
+ * read in again, at this address or at another, it goes along
+ * (speculator/flow/inode.c); what another file at this address is told of must be
+ * put first.
  */
 struct xsync_recent {
 	const struct inode *inode;
