@@ -22,7 +22,7 @@ for net in ("ipv4.icmp_ratelimit", "ipv4.icmp_msgs_per_sec=100000",
     run("sysctl", "-qw", "net." + (net if "=" in net else net + "=0"))
 
 
-def answers(outer, addr, proto, seconds=3):
+def answers(outer, addr, proto, seconds=1):
     """How often does the kernel answer that @addr is closed?"""
     t0 = time.monotonic()
     # Not those by which IPv6 finds its neighbours.

@@ -145,7 +145,7 @@ def abort():
         file.write("1")
 
 
-def soon(condition, seconds=3):
+def soon(condition, seconds=1):
     """Is it true now, or before @seconds are over?"""
     end = time.monotonic() + seconds
     while not (is_true := condition()) and time.monotonic() < end:
@@ -256,6 +256,9 @@ def sniffer_start():
 
 def all_frames():
     """All that has passed so far; by a thread they would come late."""
+    # What had no room would be taken for what has not left.
+    _, dropped = struct.unpack("II", _sniffer.getsockopt(263, 6, 8))
+    assert not dropped, f"{dropped} frames had no room"
     while True:
         try:
             data, extra, _, addr = _sniffer.recvmsg(70000, 100)
