@@ -252,6 +252,22 @@ def sniffer_start():
         _sniffer.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)    # RCVBUFFORCE
         _sniffer.setsockopt(socket.SOL_SOCKET, 35, 1)       # SO_TIMESTAMPNS
         _sniffer.setblocking(False)
+    # A worker turns the stamps on. Until then a frame has the time of its
+    # reading, which may be long after.
+    inner = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    outer = udp_outside()
+
+    def stamped():
+        inner.sendto(b"stamp", outer.getsockname())
+        outer.recv(5)
+        now = time.monotonic()
+        time.sleep(0.01)
+        return all_frames()[-1].t < now
+
+    assert soon(stamped, 5), "frames get no time stamps"
+    frames.clear()
+    inner.close()
+    outer.close()
 
 
 def all_frames():
