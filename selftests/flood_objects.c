@@ -355,9 +355,7 @@ static void test_processes(void)
 static int patient_source_open(void)
 {
 	if (system("bash -c '. \"$XSYNC_VM_REPO\"/selftests/lib.sh; "
-		   "load_modules speculator && insmod "
-		   "\"$LIB_REPO\"/selftests/testsource/testsource.ko "
-		   "patience=300' >&2"))
+		   "PATIENCE=300 load_modules speculator testsource' >&2"))
 		return -1;
 	source_taint = open(SOURCE "taint", O_RDONLY);
 	source_commit = open(SOURCE "commit", O_WRONLY);

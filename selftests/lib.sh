@@ -52,9 +52,10 @@ ksft_done() {
 
 # --- modules ---------------------------------------------------------------
 
-# load_modules [NAME...]: default speculator xsync; also testsource
+# load_modules [NAME...]: default speculator xsync; also testsource, which commits
+# by itself when nobody has for $PATIENCE seconds (45)
 load_modules() {
-	local name dir
+	local name dir options
 
 	[ $# -gt 0 ] || set -- speculator xsync
 	# insmod doesn't load what a module of ours depends on.
@@ -62,7 +63,10 @@ load_modules() {
 	for name; do
 		dir=$LIB_REPO/$name
 		[ -d "$dir" ] || dir=$LIB_REPO/selftests/$name
-		insmod "$dir/$name.ko" || return
+		options=
+		[ "$name" != testsource ] ||
+			options=patience=$((${PATIENCE:-45} * SLOWNESS))
+		insmod "$dir/$name.ko" $options || return
 	done
 	# It is a source, so that the hooks are placed now.
 	[ ! -d /sys/module/testsource ] || faults_on
