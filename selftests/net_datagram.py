@@ -75,7 +75,7 @@ case("sendfile", "s.connect(addr); f = open('/proc/version', 'rb');"
 case("a raw socket with its own header",
      "udp = struct.pack('!HHHH', 9, addr[1], 11, 0) + b'raw'\n"
      "s.sendto(struct.pack('!BBHHHBBH4s4s', 0x45, 0, 31, 0, 0, 64, 17, 0,"
-     "socket.inet_aton('10.77.0.1'), socket.inet_aton(addr[0])) + udp, addr)",
+     f"socket.inet_aton('{IN4}'), socket.inet_aton(addr[0])) + udp, addr)",
      [b"raw"], sock=socket.SOCK_RAW, proto=socket.IPPROTO_RAW)
 
 # --- ICMP, raw and ping sockets --------------------------------------------
@@ -193,7 +193,7 @@ child.end()
 child = Child(s=socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
 child.do("taint()")
 child.do("s.setsockopt(0, 35, socket.inet_aton('239.1.2.3') + "
-         "socket.inet_aton('10.77.0.1'))", sleeps=0.5)
+         f"socket.inet_aton('{IN4}'))", sleeps=0.5)
 committed = commit()
 check(child.last()["end"] >= committed, "joining a group waits")
 child.do("taint(); s.setsockopt(0, 1, 16); s.setsockopt(1, 2, 1)")

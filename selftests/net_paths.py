@@ -138,7 +138,7 @@ for kind in ("macvlan", "ipvlan"):
     ip("netns add guest")
     ip(f"link add link vin name v0 netns guest type {kind} mode "
        f"{'bridge' if kind == 'macvlan' else 'l2'}")
-    ip("-n guest addr add 10.77.0.3/24 dev v0")
+    ip(f"-n guest addr add {NET4}.3/24 dev v0")
     ip("-n guest link set v0 up")
     ip("-n guest link set lo up")
     both(kind, OUT4, where="guest")
@@ -196,16 +196,16 @@ child.end()
 os.close(tun)
 
 # --- conntrack and NAT -----------------------------------------------------
-nft("""table ip t {
-    chain out { type filter hook output priority 0; ct state invalid drop; }
-    chain nat { type nat hook output priority -100;
-                ip daddr 10.99.0.1 dnat to 10.77.0.2;
-                ip daddr 10.77.0.1 tcp dport 7005 dnat to 10.77.0.2:7000;
-                ip daddr 10.77.0.1 udp dport 7005 dnat to 10.77.0.2:7000; }
-    chain post { type nat hook postrouting priority 100;
-                 oifname vin masquerade; }
-}""")
-ip("route add 10.99.0.1 via 10.77.0.2")
+nft(f"""table ip t {{
+    chain out {{ type filter hook output priority 0; ct state invalid drop; }}
+    chain nat {{ type nat hook output priority -100;
+                ip daddr 10.99.0.1 dnat to {OUT4};
+                ip daddr {IN4} tcp dport 7005 dnat to {OUT4}:7000;
+                ip daddr {IN4} udp dport 7005 dnat to {OUT4}:7000; }}
+    chain post {{ type nat hook postrouting priority 100;
+                 oifname vin masquerade; }}
+}}""")
+ip(f"route add 10.99.0.1 via {OUT4}")
 both("conntrack and masquerade", OUT4)
 nft("""table ip6 t {
     chain post { type nat hook postrouting priority 100;
@@ -238,11 +238,11 @@ check(clean.get("errno") == entry.get("errno") == 1,
 child.end()
 nft("delete table ip t")
 
-ip("neigh add 10.77.0.9 lladdr 02:00:00:00:00:09 dev vin")
-nft("""table ip t {
-    chain out { type filter hook output priority 0;
-                udp dport { 7010, 7011 } dup to 10.77.0.9 device "vin"; }
-}""")
+ip(f"neigh add {NET4}.9 lladdr 02:00:00:00:00:09 dev vin")
+nft(f"""table ip t {{
+    chain out {{ type filter hook output priority 0;
+                udp dport {{ 7010, 7011 }} dup to {NET4}.9 device "vin"; }}
+}}""")
 for name, addr in (("dup of a packet to the outside", (OUT4, 7010)),
                    ("dup of a packet on lo", ("127.0.0.1", 7011))):
     child = Child(s=make("", socket.SOCK_DGRAM), addr=addr)

@@ -328,7 +328,7 @@ child = Child()
 child.do("l = socket.socket(); l.bind(('', 0)); l.listen()")
 child.do("port = l.getsockname()[1]; taint()\n"
          "s = socket.create_connection(('127.0.0.1', port))\nresult = port")
-child.do("s2 = socket.create_connection(('10.77.0.1', port))")
+child.do(f"s2 = socket.create_connection(('{IN4}', port))")
 committed = commit()
 log = child.answer()
 check("errno" not in log[-1] and log[-1]["end"] < committed and
@@ -345,10 +345,10 @@ check(held("tcp leaks_stopped") == 0, "the safety net had nothing to do",
 # By a process that is clean, while another's bytes are held in the socket. The
 # marks of the old connection mean nothing in the new one, which may begin with
 # any sequence number: so there is none before they are durable.
-run("ip", "-n", "outside", "addr", "add", "10.77.0.3/24", "dev", "vout")
+run("ip", "-n", "outside", "addr", "add", f"{NET4}.3/24", "dev", "vout")
 with outside():
     server = socket.socket()
-    server.bind(("10.77.0.3", 0))
+    server.bind((f"{NET4}.3", 0))
     server.listen(16)
     server.settimeout(10)
 inner, outer = connected()[:2]
