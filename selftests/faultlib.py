@@ -23,6 +23,7 @@ import time
 from netlib import (HERE, IN4, OUT4, Child, check, connected, done, lib,  # noqa
                     network, outside, run, udp_outside)
 import netlib
+from tap import SLOWNESS
 
 # There is no udevd in the guest: dmsetup has to make the nodes.
 os.environ["DM_DISABLE_UDEV"] = "1"
@@ -32,7 +33,7 @@ IMAGE = "/tmp/anchor.img"
 STATS = "/sys/kernel/debug/xsync"
 SERIAL = os.environ.get("XSYNC_OBS_LOG", "") + ".serial"
 LAST = 9999999  # told by a writer that has come to an end
-BOUND = 60      # seconds for anything to come to an end
+BOUND = 60      # seconds for anything to come to an end, on a stock kernel
 
 
 def quiet(*command, **more):
@@ -67,7 +68,7 @@ def output(*command):
 
 
 def until(condition, seconds=BOUND):
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * SLOWNESS
     while not condition():
         if time.monotonic() > end:
             return False
@@ -201,7 +202,8 @@ def mount(device, options="xsync", where=MNT):
 
 def umount(where=MNT):
     """Within the bound, or it counts as stuck."""
-    return until(lambda: quiet("timeout", str(BOUND), "umount", where) == 0, 10)
+    bound = str(BOUND * SLOWNESS)
+    return until(lambda: quiet("timeout", bound, "umount", where) == 0, 10)
 
 
 def stat_of(name, device):
