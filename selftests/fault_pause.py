@@ -32,11 +32,6 @@ def wanted(name):
     return True
 
 
-def write_file(path, text):
-    with open(path, "w") as file:
-        file.write(text)
-
-
 def begin(name, *options, mount_options="", size="64M", **more):
     """A new file system and a writer that is under way."""
     mkfs(disk.device, *options, size=size)

@@ -51,6 +51,11 @@ def read_text(path):
         return file.read()
 
 
+def write_file(path, text):
+    with open(path, "w") as file:
+        file.write(text)
+
+
 class Actor(Child):
     """A child of the test, which is clean. Its nurse is exempt."""
 
