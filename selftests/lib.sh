@@ -55,17 +55,18 @@ ksft_done() {
 # load_modules [NAME...]: default speculator xsync; also testsource, which commits
 # by itself when nobody has for $PATIENCE seconds (45)
 load_modules() {
-	local name dir options
+	local name dir options patience=${PATIENCE:-45}
 
 	[ $# -gt 0 ] || set -- speculator xsync
+	# With failing allocations tests wait for it; else they must not meet it.
+	[ -n "$FAULTS" ] || patience=$((patience * SLOWNESS))
 	# insmod doesn't load what a module of ours depends on.
 	modprobe ext4 || return
 	for name; do
 		dir=$LIB_REPO/$name
 		[ -d "$dir" ] || dir=$LIB_REPO/selftests/$name
 		options=
-		[ "$name" != testsource ] ||
-			options=patience=$((${PATIENCE:-45} * SLOWNESS))
+		[ "$name" != testsource ] || options=patience=$patience
 		insmod "$dir/$name.ko" $options || return
 	done
 	# It is a source, so that the hooks are placed now.
