@@ -13,6 +13,7 @@ again. Its actors are not.
 import fcntl
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -339,25 +340,21 @@ class Ears(threading.Thread):
 
     def run(self):
         stream = b""
-        self.outer.settimeout(0.05)
-        self.port.settimeout(0.05)
-        open_ = True
+        listening = [self.port, self.outer]
         while not self.stopping:
-            try:
-                while True:
-                    self.udp += self.numbers(self.port.recv(200))
-            except socket.timeout:
-                pass
-            if not open_:
+            # Each gets its turn, however much the other hears.
+            ready = select.select(listening, [], [], 0.05)[0]
+            if self.port in ready:
+                self.udp += self.numbers(self.port.recv(200))
+            if self.outer not in ready:
                 continue
             try:
                 more = self.outer.recv(65536)
-                open_ = bool(more)
-                stream += more
-            except socket.timeout:
-                pass
             except ConnectionError:
-                self.reset, open_ = True, False
+                self.reset, more = True, b""
+            if not more:
+                listening.remove(self.outer)
+            stream += more
             self.tcp = self.numbers(stream)
 
     def numbers(self, text):
