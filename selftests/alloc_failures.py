@@ -23,7 +23,7 @@ from netlib import *                                        # noqa: E402
 
 ROUNDS = 40
 FAULTS = ("failslab", "fail_page_alloc")
-TIMES = 1000000
+TIMES = 1000000000      # as lib.sh
 
 setup()
 libc.prctl(57, 1, 0, 0, 0)      # PR_SET_IO_FLUSHER

@@ -29,6 +29,9 @@ KINDS = {
     "-kcsan": {"race": "KCSAN: data-race",
                "refcount": "refcount_t:",
                "sleep": "sleeping function called from invalid context"},
+    "-faults": {"leak": "kmemleak: .* new suspected",
+                "refcount": "refcount_t:",
+                "sleep": "sleeping function called from invalid context"},
 }
 
 

@@ -10,6 +10,8 @@ depends on nothing is not held, all comes out once and in order after the commit
 The graphs run on a real xsync mount whose disk stands still, on the test source,
 or on both, ten at a time. One that fails is made smaller as long as it fails.
 
+With FAULTS (lib.sh) allocations of the module fail; "late" is no finding then.
+
 The negative control: the same with processes that are exempt is early. That the
 hooks are what is tested is shown by fuzz-mutants, which removes some.
 """
@@ -31,6 +33,7 @@ import generate                                             # noqa: E402
 import model                                                # noqa: E402
 
 MODULES = os.environ.get("FUZZ_MODULES", REPO)
+FAULTS = os.environ.get("FAULTS")       # allocations fail (lib.sh)
 TOP = "/tmp/fuzz"
 MOUNT = "/mnt/gate"
 GRAPHS_AT_A_TIME = 10
@@ -39,8 +42,11 @@ PR_SET_IO_FLUSHER = 57
 
 
 def shell(command):
-    subprocess.run(["bash", "-e", "-c", f". {HERE}/lib.sh; {command}"],
-                   check=True, stdout=sys.stderr)
+    """A function of lib.sh; returns what it prints."""
+    done = subprocess.run(["bash", "-e", "-c", f". {HERE}/lib.sh; {command}"],
+                          check=True, stdout=subprocess.PIPE, text=True)
+    sys.stderr.write(done.stdout)
+    return done.stdout
 
 
 class Machine:
@@ -50,6 +56,7 @@ class Machine:
         self.runs = 0
         shutil.rmtree(TOP, ignore_errors=True)
         os.makedirs(TOP)
+        os.environ.setdefault("FAULT_PERCENT", "30")    # we are exempt
         # On the host's file system a graph would look for it by way of 9p.
         self.program = os.path.join(TOP, "graph")
         shutil.copy(os.path.join(REPO, "build/selftests/fuzz-graph"),
@@ -161,6 +168,11 @@ class Fuzzer:
     def fuzz(self, batch):
         for number, findings in sorted(self.run(batch).items()):
             graph = batch.graphs[number]
+            # What nobody can note becomes everybody's, so others may wait.
+            if FAULTS:
+                findings = [f for f in findings if f.what != "late"]
+            if not findings:
+                continue
             what = findings[0].what
             if what == "late" and not self.again(batch, number, what):
                 print(f"# once late, not again: {graph.seed}")
@@ -251,7 +263,12 @@ def main():
               " graphs")
         fuzzer.machine.close()
         return 0 if early else 1
-    for what in "early", "late", "lost", "twice", "order", "strange":
+    judged = ["early", "late", "lost", "twice", "order", "strange"]
+    if FAULTS:
+        judged.remove("late")
+        failed = int(shell("faults_failed"))
+        ok(failed > fuzzer.graphs, f"{failed} allocations have failed")
+    for what in judged:
         seeds = [s for w, s in fuzzer.findings if w == what]
         ok(not seeds, f"nothing is {what}" + (f": {seeds}" if seeds else ""))
     if not number:

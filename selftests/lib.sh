@@ -6,7 +6,7 @@ LIB_REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # How much longer things may take: a debug kernel has more to do.
 case $(uname -r) in
-*-kasan | *-kcsan) SLOWNESS=6 ;;
+*-kasan | *-kcsan | *-faults) SLOWNESS=6 ;;
 *) SLOWNESS=1 ;;
 esac
 
@@ -55,11 +55,12 @@ ksft_done() {
 # load_modules [NAME...]: default speculator xsync; also testsource, which commits
 # by itself when nobody has for $PATIENCE seconds (45)
 load_modules() {
-	local name dir options patience=${PATIENCE:-45}
+	local name dir options patience=$((${PATIENCE:-45} * SLOWNESS))
 
 	[ $# -gt 0 ] || set -- speculator xsync
-	# With failing allocations tests wait for it; else they must not meet it.
-	[ -n "$FAULTS" ] || patience=$((patience * SLOWNESS))
+	# With failing allocations tests wait for it (tap.py); else they must not
+	# meet it.
+	[ -z "$FAULTS" ] || patience=10
 	# insmod doesn't load what a module of ours depends on.
 	modprobe ext4 || return
 	for name; do
@@ -93,6 +94,7 @@ unload_modules() {
 # that it wraps, and a fork that fails is no test.
 
 FAULTS_DEPTH=4
+FAULTS_TIMES=1000000000
 
 faults_on() {
 	local module=/sys/module/$FAULTS kind start
@@ -109,15 +111,26 @@ faults_on() {
 			echo N > ignore-gfp-wait
 			[ ! -e min-order ] || echo 0 > min-order
 			echo 1 > verbose
-			echo -1 > ./times
-			echo 10 > probability
+			echo $FAULTS_TIMES > ./times
+			echo "${FAULT_PERCENT:-10}" > probability
 		)
 	done
+}
+
+# How many have failed since.
+faults_failed() {
+	local kind failed=0
+
+	for kind in failslab fail_page_alloc; do
+		((failed += FAULTS_TIMES - $(cat /sys/kernel/debug/$kind/times)))
+	done
+	echo $failed
 }
 
 faults_off() {
 	local file
 
+	[ -z "$FAULTS" ] || echo "# $(faults_failed) allocations have failed"
 	for file in /sys/kernel/debug/fail{slab,_page_alloc}/probability; do
 		[ ! -e "$file" ] || echo 0 > "$file"
 	done

@@ -51,7 +51,8 @@ static inline int slowness(void)
 	struct utsname name;
 
 	return !uname(&name) && (strstr(name.release, "-kasan") ||
-				 strstr(name.release, "-kcsan")) ? 6 : 1;
+				 strstr(name.release, "-kcsan") ||
+				 strstr(name.release, "-faults")) ? 6 : 1;
 }
 
 static inline int outside_open(void)

@@ -19,7 +19,7 @@ DETAILS = 4     # lines around a failure, on each side, that are told again at t
 # Where tools/debug/check has put a debug kernel; on the host.
 DEBUG_ROOT = os.environ.get("DEBUG_ROOT")
 # And in the guest.
-DEBUG_KERNEL = re.search("-(kasan|kcsan)$", os.uname().release)
+DEBUG_KERNEL = re.search("-(kasan|kcsan|faults)$", os.uname().release)
 # How much longer it may take. Bounds are meant for the stock kernel.
 SLOWNESS = 6 if DEBUG_ROOT or DEBUG_KERNEL else 1
 
@@ -91,13 +91,86 @@ def find_tests(folder="."):
     return [Test(path) for path in sorted(paths)]
 
 
+class KernelLog:
+    """The messages since the last call of new_lines()."""
+
+    def __init__(self):
+        self.fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+        os.lseek(self.fd, 0, os.SEEK_END)
+
+    def new_lines(self):
+        lines = []
+        while True:
+            try:
+                record = os.read(self.fd, 8192).decode(errors="replace")
+            except BlockingIOError:
+                return lines
+            except BrokenPipeError:     # overrun: goes on with the oldest one
+                continue
+            # "6,1234,56789,-;message", then lines of key=value
+            lines.append(record.partition(";")[2].partition("\n")[0])
+
+
+class Faults:
+    """With FAULTS: is a result that fails to be judged?
+
+    What nobody could note is everybody's. A test that has to wait for that, itself,
+    waits until the test source commits because nobody else does: too early for what
+    the test is about. Others wait who need not. So a result that fails is not judged
+    if the test source had to commit meanwhile; or if an allocation failed and the
+    result is not about output that comes too early; nor are those behind it that
+    fail at once, or in the same scenario ("scenario: what").
+    """
+    EARLY = re.compile(r"early|held|leaves|before", re.IGNORECASE)
+    LEFT = "/sys/kernel/debug/fail*/times"      # how many may still fail
+
+    def __init__(self):
+        self.log = KernelLog()
+        # (helped, failed): what comes just before a result may be of the next.
+        self.windows = collections.deque([(False, False)], maxlen=2)
+        self.left = self.how_many()
+        self.scenario = None        # of the last that was not judged
+        self.at_once = False
+
+    def how_many(self):
+        left = []
+        for path in sorted(glob.glob(self.LEFT)):
+            with open(path) as file:
+                left.append(int(file.read()))
+        return left
+
+    def excuse(self, result, failed):
+        """Why it is not judged, or None."""
+        before, self.left = self.left, self.how_many()
+        self.windows.append((any("nobody has committed for" in line
+                                 for line in self.log.new_lines()),
+                             self.left != before))
+        at_once, self.at_once = self.at_once, False
+        if not failed:
+            return None
+        text = re.sub(r"^not ok \d+ (- )?", "", result)
+        scenario = text.partition(":")[0]
+        if any(helped for helped, _ in self.windows):
+            why = "nobody could commit"
+        elif at_once or scenario == self.scenario:
+            why = "after that"
+        elif any(failed for _, failed in self.windows) and \
+                not self.EARLY.search(text):
+            return "an allocation failed"
+        else:
+            return None
+        self.scenario, self.at_once = scenario, True
+        return why
+
+
 class Counts:
     """What one test's output says.
 
     `notes` names every failure, with the comments around it, and every skip.
     """
 
-    def __init__(self):
+    def __init__(self, faults=None):
+        self.faults = faults
         self.passed = self.failed = self.skipped = 0
         self.planned = None
         self.timed_out = False
@@ -125,7 +198,11 @@ class Counts:
                 self.skipped += 1
                 self.notes.append(line)
         elif result := RESULT.match(line):
-            if result[1]:
+            excuse = self.faults and self.faults.excuse(line, bool(result[1]))
+            if excuse:
+                self.skipped += 1
+                self.notes += [*self.before, f"{line} # not judged: {excuse}"]
+            elif result[1]:
                 self.fail(line)
             elif SKIP.search(line):
                 self.skipped += 1
@@ -144,7 +221,7 @@ class Counts:
         elif self.planned != results:
             self.fail(f"{results} results of {self.planned} planned, "
                       f"exit status {status}")
-        elif status and not self.failed:
+        elif status and not self.failed and not (self.faults and self.skipped):
             self.fail(f"exit status {status} without a failed result")
 
     def as_dict(self):
@@ -160,7 +237,7 @@ def run_test(test, on_timeout=lambda: None,
     doesn't let die is left behind: the output is read by a thread that may
     stay behind as well.
     """
-    counts = Counts()
+    counts = Counts(Faults() if os.environ.get("FAULTS") else None)
     process = subprocess.Popen(
         [test.program], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, start_new_session=True, text=True,
