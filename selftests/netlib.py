@@ -238,6 +238,7 @@ class Frame:
 
 
 frames = []
+ROUNDING = 1e-6     # seconds: of the time of day, as a float
 _sniffer = _offset = None
 
 
@@ -288,9 +289,12 @@ def all_frames():
             data, extra, _, addr = _sniffer.recvmsg(70000, 100)
         except OSError:     # no more; or the device has gone: the test's end
             return frames
-        # When it was sent, not when we got round to it.
+        # When it was sent, not when we got round to it. The clock of a debug
+        # kernel counts ticks: both may be of the same one, and then it must not
+        # seem to be earlier by what a float cannot tell.
         sec, nsec = struct.unpack("qq", extra[0][2])
-        frames.append(Frame(sec + nsec / 1e9 + _offset, data, addr[2] == 4))
+        frames.append(Frame(sec + nsec / 1e9 + _offset + ROUNDING, data,
+                            addr[2] == 4))
 
 
 def seen(since, **want):
