@@ -129,8 +129,9 @@ class Faults:
         # (helped, failed): what comes just before a result may be of the next.
         self.windows = collections.deque([(False, False)], maxlen=2)
         self.left = self.how_many()
-        self.scenario = None        # of the last that was not judged
-        self.at_once = False
+        # Of the last that was not judged: why, its scenario, is this the next?
+        self.why = self.scenario = None
+        self.next = False
 
     def how_many(self):
         left = []
@@ -145,21 +146,22 @@ class Faults:
         self.windows.append((any("nobody has committed for" in line
                                  for line in self.log.new_lines()),
                              self.left != before))
-        at_once, self.at_once = self.at_once, False
+        follows, self.next = self.next, False
         if not failed:
             return None
         text = re.sub(r"^not ok \d+ (- )?", "", result)
         scenario = text.partition(":")[0]
         if any(helped for helped, _ in self.windows):
             why = "nobody could commit"
-        elif at_once or scenario == self.scenario:
-            why = "after that"
-        elif any(failed for _, failed in self.windows) and \
-                not self.EARLY.search(text):
-            return "an allocation failed"
+        elif any(failed for _, failed in self.windows):
+            why = "an allocation failed"
+        elif follows or scenario == self.scenario:
+            why = self.why
         else:
             return None
-        self.scenario, self.at_once = scenario, True
+        if why == "an allocation failed" and self.EARLY.search(text):
+            return None
+        self.why, self.scenario, self.next = why, scenario, True
         return why
 
 
