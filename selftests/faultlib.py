@@ -24,7 +24,7 @@ import time
 from netlib import (HERE, IN4, OUT4, Child, check, connected, done, lib,  # noqa
                     network, outside, run, udp_outside)
 import netlib
-from tap import SLOWNESS
+from tap import SLOWNESS, exempt
 
 # There is no udevd in the guest: dmsetup has to make the nodes.
 os.environ["DM_DISABLE_UDEV"] = "1"
@@ -41,10 +41,6 @@ def quiet(*command, **more):
     """Run it; its exit status."""
     return subprocess.run(command, stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL, **more).returncode
-
-
-def exempt(on):
-    netlib.libc.prctl(57, int(on), 0, 0, 0)     # PR_SET_IO_FLUSHER
 
 
 def read_text(path):
@@ -96,6 +92,7 @@ def setup():
     run("truncate", "-s", "16M", IMAGE)
     run("mkfs.ext4", "-q", "-F", "-J", "size=4", IMAGE)
     run("mount", "-t", "ext4", "-o", "loop,xsync", IMAGE, ANCHOR)
+    lib("faults_on")        # allocations, with FAULTS
 
 
 def crash(*error):

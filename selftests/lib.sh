@@ -130,9 +130,12 @@ faults_failed() {
 faults_off() {
 	local file
 
-	[ -z "$FAULTS" ] || echo "# $(faults_failed) allocations have failed"
+	[ -n "$FAULTS" ] || return 0
+	if [ "$(cat /sys/kernel/debug/failslab/probability)" -gt 0 ]; then
+		echo "# $(faults_failed) allocations have failed"
+	fi
 	for file in /sys/kernel/debug/fail{slab,_page_alloc}/probability; do
-		[ ! -e "$file" ] || echo 0 > "$file"
+		echo 0 > "$file"
 	done
 }
 

@@ -2,6 +2,7 @@
 """Find the tests, run one of them, count what its TAP output says."""
 
 import collections
+import ctypes
 import functools
 import glob
 import os
@@ -89,6 +90,11 @@ def find_tests(folder="."):
               + glob.glob(os.path.join(folder, "*.py"))
               if os.access(p, os.X_OK)]
     return [Test(path) for path in sorted(paths)]
+
+
+def exempt(on):
+    """Who is exempt takes nothing over, and can tell of any test."""
+    ctypes.CDLL(None).prctl(57, int(on), 0, 0, 0)       # PR_SET_IO_FLUSHER
 
 
 class KernelLog:
@@ -243,7 +249,7 @@ def run_test(test, on_timeout=lambda: None,
     process = subprocess.Popen(
         [test.program], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, start_new_session=True, text=True,
-        errors="replace")
+        errors="replace", preexec_fn=lambda: exempt(False))
 
     def read_output():
         for line in process.stdout:
