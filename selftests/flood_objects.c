@@ -242,7 +242,7 @@ static void test_objects(void)
 		sleep_ms(100);
 	without = slab_kb();
 	ksft_print_msg("%ld bytes each, gone after %lld ms\n",
-		       (with - without) * 1024 / n, took);
+		       n ? (with - without) * 1024 / n : 0, took);
 	if (slowness() > 1)
 		ksft_test_result_skip("what entries take: KASAN keeps what is freed\n");
 	else

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 SELFTESTS = os.path.dirname(os.path.realpath(__file__))
 REPO = os.path.dirname(SELFTESTS)
@@ -128,12 +129,15 @@ class Faults:
     fail at once, or in the same scenario ("scenario: what").
     """
     EARLY = re.compile(r"early|held|leaves|before", re.IGNORECASE)
+    MOMENT = 0.5                                # seconds
     LEFT = "/sys/kernel/debug/fail*/times"      # how many may still fail
 
     def __init__(self):
         self.log = KernelLog()
-        # (helped, failed): what comes just before a result may be of the next.
+        # (helped, failed) before the results of a moment: some tests tell all of
+        # them at the end. What comes just before one may be of the next.
         self.windows = collections.deque([(False, False)], maxlen=2)
+        self.told = 0
         self.left = self.how_many()
         # Of the last that was not judged: why, its scenario, is this the next?
         self.why = self.scenario = None
@@ -149,9 +153,14 @@ class Faults:
     def excuse(self, result, failed):
         """Why it is not judged, or None."""
         before, self.left = self.left, self.how_many()
-        self.windows.append((any("nobody has committed for" in line
-                                 for line in self.log.new_lines()),
-                             self.left != before))
+        helped = any("nobody has committed for" in line
+                     for line in self.log.new_lines())
+        failed_now = self.left != before
+        last, self.told = self.told, time.monotonic()
+        if self.told - last < self.MOMENT:
+            was_helped, had_failed = self.windows.pop()
+            helped, failed_now = helped or was_helped, failed_now or had_failed
+        self.windows.append((helped, failed_now))
         follows, self.next = self.next, False
         if not failed:
             return None
