@@ -4,7 +4,7 @@
 # make floods     of them, those of users who flood
 # make faults     those of faults, in their long form
 # make check-debug  the same on a debug kernel that it builds; K=kcsan: for races;
-#                 FAULTS=speculator: the module's allocations fail
+#                 K=faults FAULTS=speculator: the module's allocations fail
 # make check-apps other people's programs on an xsync mount and on plain ext4
 # make demo       the demonstration
 # make powercut   a thousand power cuts, on xsync and other mounts
