@@ -130,12 +130,13 @@ faults_failed() {
 faults_off() {
 	local file
 
-	[ -n "$FAULTS" ] || return 0
-	if [ "$(cat /sys/kernel/debug/failslab/probability)" -gt 0 ]; then
+	if [ -n "$FAULTS" ] &&
+			[ "$(cat /sys/kernel/debug/failslab/probability)" -gt 0 ]; then
 		echo "# $(faults_failed) allocations have failed"
 	fi
+	# Without FAULTS as well: alloc_failures may have died with it on.
 	for file in /sys/kernel/debug/fail{slab,_page_alloc}/probability; do
-		echo 0 > "$file"
+		[ ! -e "$file" ] || echo 0 > "$file"
 	done
 }
 
